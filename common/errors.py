@@ -1,0 +1,154 @@
+"""Every error of the project, in one tree.
+
+BrigadeError
+├── SettingsError            what the user wrote cannot work; nothing was contacted; exit code 2
+├── StateUnavailable         Redis is away or full: wait, nothing is known to be done or undone
+├── QueueUnavailable         the queue is away: wait, deliveries come back by themselves
+└── ObjectError              one object could not be moved; each kind has a category
+    ├── SourceMissing        the object is gone from the source
+    ├── SourceChanged        the source holds another version than the task names
+    ├── Forbidden            the service refused our identity
+    ├── Archived             the bytes are in cold storage and must be restored first
+    ├── InvalidName          the destination cannot hold a key of this shape
+    ├── TooLarge             the destination cannot hold an object of this size
+    ├── ChecksumMismatch     bytes arrived that are not the bytes that were sent
+    ├── PreconditionFailed   the destination holds something else than the writer assumed
+    ├── DestinationConflict  someone else keeps writing the same destination object
+    ├── UploadLost           the service no longer knows the upload: begin again
+    ├── RateLimited          the service asked for fewer requests
+    ├── Unavailable          no answer, or a 5xx: the service or the network is away
+    ├── LocationMissing      no such bucket or directory, or another region
+    ├── Malformed            a message that is not a task of ours
+    └── Refused              the service answered with an error that is none of the above
+
+A backend translates its provider's codes into these; above the backend nobody knows a provider's code. Each object
+error answers two questions: may it be tried again (`retryable`), and not before when (`retry_after`, seconds).
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import ClassVar
+
+
+class Category(StrEnum):
+    """The word for a failure in the error topic, the logs and the API. The values are part of the wire format."""
+
+    SOURCE_MISSING = "source_missing"
+    SOURCE_CHANGED = "source_changed"
+    FORBIDDEN = "forbidden"
+    ARCHIVED = "archived"
+    INVALID_NAME = "invalid_name"
+    TOO_LARGE = "too_large"
+    CHECKSUM_MISMATCH = "checksum_mismatch"
+    PRECONDITION_FAILED = "precondition_failed"
+    DESTINATION_CONFLICT = "destination_conflict"
+    UPLOAD_LOST = "upload_lost"
+    RATE_LIMITED = "rate_limited"
+    UNAVAILABLE = "unavailable"
+    LOCATION_MISSING = "location_missing"
+    MALFORMED = "malformed"
+    REFUSED = "refused"
+    INTERNAL = "internal"
+
+
+class BrigadeError(Exception):
+    """The root. The text says what went wrong, where, why, and what to do; it never holds a secret or a signed URL."""
+
+
+class SettingsError(BrigadeError):
+    """The settings cannot work. `faults` holds one line per fault, each naming the setting and what to write instead."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = faults
+
+
+class StateUnavailable(BrigadeError):
+    """Redis did not answer, or refuses to write. The outcome of the call is unknown; every call may be repeated."""
+
+
+class QueueUnavailable(BrigadeError):
+    """The queue did not answer. Nothing is lost: what was not acknowledged is delivered again."""
+
+
+class ObjectError(BrigadeError):
+    """One object could not be moved. Subclasses fix `category` and `retryable`."""
+
+    category: ClassVar[Category] = Category.INTERNAL
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class SourceMissing(ObjectError):
+    category = Category.SOURCE_MISSING
+
+
+class SourceChanged(ObjectError):
+    category = Category.SOURCE_CHANGED
+
+
+class Forbidden(ObjectError):
+    category = Category.FORBIDDEN
+
+
+class Archived(ObjectError):
+    category = Category.ARCHIVED
+
+
+class InvalidName(ObjectError):
+    category = Category.INVALID_NAME
+
+
+class TooLarge(ObjectError):
+    category = Category.TOO_LARGE
+
+
+class ChecksumMismatch(ObjectError):
+    """Retryable: the usual cause is a fault on the way, and the next attempt reads the bytes afresh."""
+
+    category = Category.CHECKSUM_MISMATCH
+    retryable = True
+
+
+class PreconditionFailed(ObjectError):
+    """Not retried as it stands: whoever wrote the precondition looks again and decides."""
+
+    category = Category.PRECONDITION_FAILED
+
+
+class DestinationConflict(ObjectError):
+    category = Category.DESTINATION_CONFLICT
+    retryable = True
+
+
+class UploadLost(ObjectError):
+    """Retryable from the start of the upload, not from the part at which it was noticed."""
+
+    category = Category.UPLOAD_LOST
+    retryable = True
+
+
+class RateLimited(ObjectError):
+    category = Category.RATE_LIMITED
+    retryable = True
+
+
+class Unavailable(ObjectError):
+    category = Category.UNAVAILABLE
+    retryable = True
+
+
+class LocationMissing(ObjectError):
+    category = Category.LOCATION_MISSING
+
+
+class Malformed(ObjectError):
+    category = Category.MALFORMED
+
+
+class Refused(ObjectError):
+    category = Category.REFUSED

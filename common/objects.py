@@ -1,0 +1,71 @@
+"""What an object is, seen from outside: key, size, version, and what it carries along."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """Which bytes are meant.
+
+    `token` is opaque and compared as a string: an S3 ETag without its quotes, a GCS generation, a file's
+    "mtime-size-inode". It is never read as a content hash (https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html).
+    `id` addresses the version where the store keeps old ones (an S3 version id); None where it does not.
+    """
+
+    token: str
+    id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Headers:
+    """What is stored beside the bytes and carried along. None means the source does not say."""
+
+    content_type: str | None = None
+    cache_control: str | None = None
+    content_disposition: str | None = None
+    content_encoding: str | None = None
+    content_language: str | None = None
+    metadata: Mapping[str, str] = field(default=_NOTHING)
+    """User metadata, lower-case names without the provider's prefix."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """An object as its store describes it. `key` is relative to the location, exactly as stored, never a path.
+
+    A listing fills key, size, version and modified (UTC); headers and checksums are filled by stat, read and put where the store
+    has them. `crc32c` is the unsigned 32-bit value over the whole object.
+    """
+
+    key: str
+    size: int
+    version: Version
+    modified: datetime | None = None
+    headers: Headers = field(default_factory=Headers)
+    crc32c: int | None = None
+    storage_class: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Bytes `start` (included) to `end` (excluded) of an object; never empty."""
+
+    start: int
+    end: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.start < self.end:
+            raise ValueError(f"a span runs forward and is not empty, got {self.start}..{self.end}")
+
+    def __len__(self) -> int:
+        return self.end - self.start

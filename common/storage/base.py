@@ -1,0 +1,166 @@
+"""The storage contract: five verbs to read, four to write, and what differs between backends as data.
+
+A read asks for a span and gets that span as one buffer. Spans are never larger than a part, so that memory is bounded by
+whoever asks; there is no half-read stream to close, a short answer cannot be taken for the end, and a retry repeats one
+request. Delete, rename and ACLs are left out on purpose: a replicator that cannot delete cannot lose data.
+
+Every method raises only `common.errors.ObjectError` kinds (and CancelledError). Readers and writers are used by many
+coroutines of one event loop at once; they are not thread-safe. `close` may be called twice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from common.objects import Headers, Span, StoredObject, Version
+
+MIB = 1024 * 1024
+TIB = 1024 * 1024 * MIB
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a backend can do, as data. Sizes in bytes."""
+
+    largest_object: int
+    largest_put: int
+    """The largest object that one `put` may write; larger ones go through `begin`."""
+    part_multiple: int = 1
+    """Every part but the last is a multiple of this."""
+    smallest_part: int = 1
+    """Every part but the last is at least this large."""
+    most_parts: int = 1_000_000
+    parallel_parts: bool = False
+    """Parts may be written at the same time and in any order."""
+    preconditions: bool = True
+    """The service itself refuses a write whose precondition does not hold; False: we look before we write."""
+    ordered_listing: bool = True
+    """`list` yields keys in ascending order of their UTF-8 bytes and can start after a key."""
+    keeps_metadata: bool = True
+    """User metadata is stored with the object: the source version can be found there when the cache is lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """Write only if nothing is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """Write only over this version."""
+
+    version: Version
+
+
+Precondition = Absent | Matches
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """The answer to a read: the object that the bytes belong to (whole size, version, headers) and the bytes asked for."""
+
+    object: StoredObject
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a listing. `after` resumes the listing behind this page; None on the last page."""
+
+    objects: Sequence[StoredObject]
+    after: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What a put stores. `crc32c` is of `data`; the backend sends it along and compares the service's own."""
+
+    data: bytes
+    crc32c: int
+    headers: Headers
+
+
+@dataclass(frozen=True, slots=True)
+class PartReceipt:
+    """Proof that part `number` (from 0) arrived; `token` is the backend's own (an S3 part ETag), "" where it has none."""
+
+    number: int
+    size: int
+    crc32c: int
+    token: str = ""
+
+
+class Reader(Protocol):
+    """One source location."""
+
+    limits: Limits
+
+    async def stat(self, key: str) -> StoredObject | None:
+        """The object as it is now, with headers; None if there is none."""
+        ...
+
+    def list(self, after: str | None = None) -> AsyncIterator[Page]:
+        """Pages of the whole location, behind the checkpoint `after` (a value of `Page.after`). One page in memory at a time."""
+        ...
+
+    async def read(self, key: str, span: Span | None, version: Version | None) -> Content:
+        """The bytes of `span` (None: the whole object, which may be empty), pinned to `version` (None: whatever is there).
+
+        Raises SourceChanged when the source holds another version, SourceMissing when it holds none. Exactly `len(span)` bytes
+        come back, or an error.
+        """
+        ...
+
+    async def close(self) -> None: ...
+
+
+class Writer(Protocol):
+    """One destination location."""
+
+    limits: Limits
+
+    async def stat(self, key: str) -> StoredObject | None:
+        """The object as it is now, with headers and checksum where the service has one; None if there is none."""
+        ...
+
+    async def put(self, key: str, body: Body, precondition: Precondition) -> StoredObject:
+        """Write the object whole or not at all. The answer is the service's own word: size, version, checksum.
+
+        Raises PreconditionFailed, ChecksumMismatch (then nothing was stored), InvalidName.
+        """
+        ...
+
+    async def begin(self, key: str, size: int, headers: Headers, precondition: Precondition) -> Upload:
+        """Open an upload of `size` bytes in parts. Nothing is visible before `Upload.complete`."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class Upload(Protocol):
+    """An upload under way. Parts are numbered from 0; in sequence unless `Limits.parallel_parts`."""
+
+    token: str
+    """Names the upload at the service and outlives this process. A secret where it grants access: never logged."""
+
+    async def part(self, number: int, offset: int, data: bytes, crc32c: int) -> PartReceipt:
+        """Store one part. May be called again with the same number and bytes after an error: nothing is stored twice.
+
+        Raises UploadLost when the service no longer knows the upload.
+        """
+        ...
+
+    async def complete(self, receipts: Sequence[PartReceipt], crc32c: int) -> StoredObject:
+        """Make the object visible, whole. `crc32c` is of all bytes; it is compared with the service's own where there is one.
+
+        Raises PreconditionFailed, ChecksumMismatch.
+        """
+        ...
+
+    async def abort(self) -> None:
+        """Give the upload up and free what it holds at the service. Safe at any time, also twice."""
+        ...

@@ -1,0 +1,114 @@
+"""The task: the message that says "bring this version of this object to that destination", and its wire format.
+
+A task points to work and is never a lock: it may be delivered twice, late, or after the object has changed.
+Encode and decode live here together. The format is JSON with a `schema` number; a reader knows every schema up to its own
+and refuses a newer one instead of guessing at it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from common.errors import Malformed
+from common.objects import Version
+
+SCHEMA = 1
+LARGEST_BYTES = 64 * 1024
+"""A task holds two keys of at most 1,024 bytes each and little more; anything larger is not ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    route: str
+    key: str
+    version: Version
+    size: int
+    modified: datetime | None
+    destination: str
+    """The destination location and key as a URL, for people who read the message. Workers write where their own settings
+    say that the route goes: a message cannot send an object anywhere else."""
+    job: str
+    number: int
+    """Counts the tasks of the job from 0, so that a task that is delivered twice is counted once."""
+    queued: datetime
+    """When the publisher made the task."""
+
+
+def encode(task: Task) -> bytes:
+    """The task as compact UTF-8 JSON. Keys may hold any characters; lone surrogates survive as escapes."""
+    return json.dumps(
+        {
+            "schema": SCHEMA,
+            "route": task.route,
+            "key": task.key,
+            "etag": task.version.token,
+            "version_id": task.version.id,
+            "size": task.size,
+            "modified": None if task.modified is None else task.modified.isoformat(),
+            "destination": task.destination,
+            "job": task.job,
+            "number": task.number,
+            "queued": task.queued.isoformat(),
+        },
+        separators=(",", ":"),
+    ).encode("ascii")
+
+
+def decode(payload: bytes) -> Task:
+    """The task that `encode` wrote. Raises Malformed, naming the first thing that is wrong, for anything else.
+
+    Unknown fields of a known schema are ignored, so that a field can be added without a new schema.
+    """
+    if len(payload) > LARGEST_BYTES:
+        raise Malformed(f"a message of {len(payload)} bytes is not a task (at most {LARGEST_BYTES})")
+    try:
+        fields = json.loads(payload)
+    except (ValueError, RecursionError) as error:
+        raise Malformed(f"not JSON: {error}") from error
+    if not isinstance(fields, dict):
+        raise Malformed(f"a task is a JSON object, this is a {type(fields).__name__}")
+    schema = fields.get("schema")
+    if type(schema) is not int or schema < 1:
+        raise Malformed("field 'schema' is missing or not a positive number: not a message of ours")
+    if schema > SCHEMA:
+        raise Malformed(f"schema {schema} is newer than this worker's {SCHEMA}: upgrade the workers, then redrive")
+    modified = _text(fields, "modified", optional=True)
+    return Task(
+        route=_text(fields, "route"),
+        key=_text(fields, "key"),
+        version=Version(_text(fields, "etag"), _text(fields, "version_id", optional=True) or None),
+        size=_count(fields, "size"),
+        modified=_time("modified", modified) if modified else None,
+        destination=_text(fields, "destination"),
+        job=_text(fields, "job"),
+        number=_count(fields, "number"),
+        queued=_time("queued", _text(fields, "queued")),
+    )
+
+
+def _text(fields: dict[str, object], name: str, *, optional: bool = False) -> str:
+    value = fields.get(name)
+    if value is None and optional:
+        return ""
+    if not isinstance(value, str) or not (value or optional):
+        raise Malformed(f"field {name!r} must be a non-empty string")
+    return value
+
+
+def _count(fields: dict[str, object], name: str) -> int:
+    value = fields.get(name)
+    if type(value) is not int or value < 0:
+        raise Malformed(f"field {name!r} must be a whole number, 0 or more")
+    return value
+
+
+def _time(name: str, value: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError as error:
+        raise Malformed(f"field {name!r} is not an ISO 8601 time: {value[:40]!r}") from error
+    if moment.tzinfo is None:
+        raise Malformed(f"field {name!r} has no time zone: {value[:40]!r}")
+    return moment.astimezone(UTC)
