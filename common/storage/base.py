@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 MIB = 1024 * 1024
 TIB = 1024 * 1024 * MIB
+LARGEST_READ = 64 * MIB
+"""A read of a whole object brings no more than this into memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,9 @@ class Reader(Protocol):
 
     async def read(self, key: str, span: Span | None, version: Version | None) -> Content:
         """The bytes of `span` (None: the whole object, which may be empty), pinned to `version` (None: whatever is there).
+
+        A whole object that turns out to be larger than LARGEST_READ is an error, not a surprise in memory. The object that comes
+        with the bytes has its headers when the bytes start at 0; later spans need not repeat them.
 
         Raises SourceChanged when the source holds another version, SourceMissing when it holds none. Exactly `len(span)` bytes
         come back, or an error.

@@ -1,0 +1,133 @@
+"""A directory as a location: `file:///directory`. This file reads; `file_writer` writes.
+
+Every regular file below the directory is an object. Symbolic links are not followed and not objects, so that a tree cannot
+lead out of itself or in circles. Files are read in threads, a span at a time; only the span is in memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import google_crc32c
+
+from common.errors import ChecksumMismatch, InvalidName, Refused, SourceChanged, SourceMissing
+from common.storage.base import LARGEST_READ, MIB, Content, Limits, Page
+from common.storage.file_listing import Skipped, walk
+from common.storage.file_note import describe, read_note, stat_file, token
+from common.storage.file_tree import Tree, failure, is_gone, segments
+from common.storage.file_writer import FileWriter
+from common.telemetry import get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from common.config import Settings, StoreOptions
+    from common.location import Location
+    from common.objects import Span, StoredObject, Version
+    from common.storage.base import Reader, Writer
+    from common.transport.http import Transport
+
+LIMITS = Limits(largest_object=2**63 - 1, largest_put=64 * MIB, parallel_parts=True)
+PAGE = 1000
+
+log = get_logger(__name__)
+
+
+def reader(location: Location, options: StoreOptions, settings: Settings, transport: Transport) -> Reader:  # noqa: ARG001
+    """A reader of the directory. Touches nothing yet: a missing directory is the first call's LocationMissing."""
+    return FileReader(location.prefix)
+
+
+def writer(location: Location, options: StoreOptions, settings: Settings, transport: Transport) -> Writer:  # noqa: ARG001
+    """A writer to the directory. Looks at once what the filesystem can do, and removes what crashed uploads left behind."""
+    return FileWriter.open(Tree(location.prefix), LIMITS)
+
+
+class FileReader:
+    """One directory as a source. Holds nothing open between calls."""
+
+    def __init__(self, root: str, page: int = PAGE) -> None:
+        self.limits = LIMITS
+        self._tree = Tree(root)
+        self._page = page
+
+    async def stat(self, key: str) -> StoredObject | None:
+        return await asyncio.to_thread(stat_file, self._tree, key)
+
+    async def list(self, after: str | None = None) -> AsyncIterator[Page]:
+        skipped = Skipped()
+        behind = b"" if after is None else after.encode("utf-8", "surrogateescape")
+        found = walk(self._tree, behind, skipped)
+        ahead: list[StoredObject] = []
+        while True:
+            # One object more than a page holds is fetched, to know whether the page is the last.
+            page = ahead + await asyncio.to_thread(_take, found, self._page + 1 - len(ahead))
+            page, ahead = page[: self._page], page[self._page :]
+            if not ahead:
+                self._tell(skipped)
+            yield Page(page, page[-1].key if ahead else None)
+            if not ahead:
+                return
+
+    async def read(self, key: str, span: Span | None, version: Version | None) -> Content:
+        return await asyncio.to_thread(self._read, key, span, version)
+
+    async def close(self) -> None:
+        """Nothing is held open."""
+
+    def _read(self, key: str, span: Span | None, version: Version | None) -> Content:
+        where = self._tree.root + key
+        try:
+            with self._tree.file(segments(key)) as (descriptor, before):
+                if version is not None and token(before) != version.token:
+                    raise SourceChanged(f"{where} is version {token(before)}, not {version.token}")
+                start, end = (0, before.st_size) if span is None else (span.start, span.end)
+                if end > before.st_size:
+                    raise SourceChanged(f"{where} has {before.st_size} bytes, the span ends at {end}")
+                if span is None and end > LARGEST_READ:
+                    raise Refused(f"{where}: {end} bytes are more than a read of a whole object may bring ({LARGEST_READ})")
+                data = _read_span(descriptor, start, end)
+                if len(data) != end - start or token(os.fstat(descriptor)) != token(before):
+                    raise SourceChanged(f"{where} was changed while it was read")
+                found = describe(key, before, read_note(descriptor, before))
+                if end - start == before.st_size and found.crc32c not in (None, google_crc32c.value(data)):
+                    raise ChecksumMismatch(
+                        f"{where}: the bytes are not those that were written, and nobody says to have changed them"
+                    )
+                return Content(found, data)
+        except InvalidName as error:
+            raise SourceMissing(f"no file can have this name: {error}") from error
+        except OSError as error:
+            if is_gone(error):
+                raise SourceMissing(f"{where} does not exist, or is not a regular file") from error
+            raise failure(error, where) from error
+
+    def _tell(self, skipped: Skipped) -> None:
+        if skipped.links or skipped.special:
+            log.warning(
+                "symbolic links and special files are not objects and were left out",
+                action="files_skipped",
+                location=f"file://{self._tree.root}",
+                links=skipped.links,
+                special=skipped.special,
+            )
+
+
+def _take(found: Iterator[StoredObject], most: int) -> list[StoredObject]:
+    return list(islice(found, most))
+
+
+def _read_span(descriptor: int, start: int, end: int) -> bytes:
+    """The bytes from start to end; fewer if the file ends before."""
+    data = os.pread(descriptor, end - start, start)
+    if len(data) == end - start:
+        return data
+    pieces = [data]
+    position = start + len(data)
+    while position < end and pieces[-1]:
+        pieces.append(os.pread(descriptor, end - position, position))
+        position += len(pieces[-1])
+    return b"".join(pieces)

@@ -1,0 +1,160 @@
+"""Google Cloud Storage as a source."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import re
+from typing import TYPE_CHECKING
+
+import google_crc32c
+
+from common.errors import ChecksumMismatch, LocationMissing, PreconditionFailed, SourceChanged, SourceMissing, Unavailable
+from common.objects import StoredObject, Version
+from common.storage.base import LARGEST_READ, MIB, TIB, Content, Limits, Page
+from common.storage.gcs_client import FIELDS, GcsClient
+from common.storage.gcs_writer import GcsWriter
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from common.config import Settings, StoreOptions
+    from common.location import Location
+    from common.objects import Span
+    from common.storage.base import Reader, Writer
+    from common.transport.http import Response, Transport
+
+LIMITS = Limits(largest_object=5 * TIB, largest_put=8 * MIB, part_multiple=256 * 1024, smallest_part=256 * 1024)
+"""https://cloud.google.com/storage/quotas and .../performing-resumable-uploads: chunks are multiples of 256 KiB and come in
+sequence. Above 8 MiB Google recommends a resumable upload, and a lost connection costs a part, not the object."""
+
+_PAGE_BYTES = 16 * MIB
+"""1,000 resources with up to 8 KiB of metadata each."""
+_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
+_CRC32C = re.compile(r"crc32c=([A-Za-z0-9+/=]{8})")
+
+
+def reader(location: Location, options: StoreOptions, settings: Settings, transport: Transport) -> Reader:
+    return GcsReader(GcsClient(location, options, settings, transport))
+
+
+def writer(location: Location, options: StoreOptions, settings: Settings, transport: Transport) -> Writer:
+    return GcsWriter(GcsClient(location, options, settings, transport), LIMITS)
+
+
+class GcsReader:
+    limits = LIMITS
+
+    def __init__(self, client: GcsClient) -> None:
+        self._client = client
+
+    async def stat(self, key: str) -> StoredObject | None:
+        return await self._stat(key, None)
+
+    async def list(self, after: str | None = None) -> AsyncIterator[Page]:
+        """Every page starts at the last key of the one before, so a checkpoint is a key and works on any later day."""
+        while True:
+            query = [("prefix", self._client.prefix), ("maxResults", "1000"), ("fields", f"nextPageToken,items({FIELDS})")]
+            if after is not None:
+                query.append(("startOffset", self._client.prefix + after))
+            response = await self._client.send("GET", self._client.list_url(query), expect=_PAGE_BYTES)
+            if response.status != 200:
+                error = self._client.failure(response, "list", None)
+                raise LocationMissing(str(error)) if isinstance(error, SourceMissing) else error
+            page = self._page(response.body, after)
+            yield page
+            if page.after is None:
+                return
+            after = page.after
+
+    async def read(self, key: str, span: Span | None, version: Version | None) -> Content:
+        """The first bytes of an object come with its resource, asked for at the same time: media carries no user metadata."""
+        if span is not None and span.start > 0:
+            return await self._media(key, span, version, None)
+        if version is None:
+            found = await self.stat(key)
+            if found is None:
+                raise SourceMissing(f"cannot read {self._client.name(key)!r}: there is no such object")
+            return await self._media(key, span, found.version, found)
+        described, content = await asyncio.gather(
+            self._stat(key, version), self._media(key, span, version, None), return_exceptions=True
+        )
+        if isinstance(content, BaseException):
+            raise content
+        if isinstance(described, BaseException):
+            raise described
+        if described is None:
+            raise SourceMissing(f"cannot read {self._client.name(key)!r}: it went away while it was read")
+        return Content(described, content.data)
+
+    async def close(self) -> None:
+        """The transport is shared and closed by who opened it."""
+
+    async def _stat(self, key: str, version: Version | None) -> StoredObject | None:
+        query = [("fields", FIELDS), *_pin(version)]
+        response = await self._client.send("GET", self._client.object_url(key, query))
+        if response.status == 404:
+            return None
+        if response.status != 200:
+            raise self._failure(response, "look at", key)
+        return self._client.resource(response, "look at", key)
+
+    async def _media(self, key: str, span: Span | None, version: Version | None, found: StoredObject | None) -> Content:
+        # Without "gzip" here GCS would unpack objects stored with Content-Encoding: gzip and ignore the range
+        # (https://cloud.google.com/storage/docs/transcoding). We move bytes as they are stored.
+        headers = [("Accept-Encoding", "gzip")]
+        if span is not None:
+            headers.append(("Range", f"bytes={span.start}-{span.end - 1}"))
+        url = self._client.object_url(key, [("alt", "media"), *_pin(version)])
+        response = await self._client.send("GET", url, headers, expect=len(span) if span else LARGEST_READ)
+        if response.status not in (200, 206):
+            raise self._failure(response, "read", key)
+        return self._content(response, key, span, found)
+
+    def _content(self, response: Response, key: str, span: Span | None, found: StoredObject | None) -> Content:
+        name = self._client.name(key)
+        data, wire = response.body, response.headers
+        if "gunzipped" in wire.get("x-guploader-response-body-transformations", ""):
+            raise Unavailable(f"cannot read {name!r}: the answer was unpacked on the way, these are not the stored bytes")
+        size = len(data)
+        if span is not None:
+            ranged = _RANGE.fullmatch(wire.get("content-range", ""))
+            if ranged is None and not (span.start == 0 and size == len(span)):
+                raise Unavailable(
+                    f"cannot read {name!r}: asked for bytes {span.start}-{span.end - 1}, the answer is not that range"
+                )
+            if ranged is not None:
+                first, last, size = (int(number) for number in ranged.groups())
+                if (first, last + 1) != (span.start, span.end) or len(data) != len(span):
+                    raise SourceChanged(f"cannot read {name!r}: asked for bytes {span.start}-{span.end - 1}, got {first}-{last}")
+        elif len(data) != int(wire.get("x-goog-stored-content-length", len(data))):
+            raise Unavailable(f"cannot read {name!r}: the answer is cut short at {len(data)} bytes")
+        whole = span is None or (span.start == 0 and size == len(span))
+        crc32c = _CRC32C.search(wire.get("x-goog-hash", ""))
+        stated = int.from_bytes(base64.b64decode(crc32c[1]), "big") if crc32c else None
+        if whole and stated is not None and stated != google_crc32c.value(data):
+            raise ChecksumMismatch(f"cannot read {name!r}: the bytes do not match the CRC32C that GCS keeps of them")
+        if found is None:
+            found = StoredObject(key=key, size=size, version=Version(wire.get("x-goog-generation", "")), crc32c=stated)
+        return Content(found, data)
+
+    def _page(self, body: bytes, after: str | None) -> Page:
+        try:
+            answer = json.loads(body)
+            objects = [self._client.stored(item) for item in answer.get("items", ())]
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise Unavailable(f"cannot list {self._client.name(None)!r}: the answer is not a listing: {error!r}") from error
+        last = objects[-1].key if objects else after
+        if objects and objects[0].key == after:  # startOffset includes the key it names
+            del objects[0]
+        return Page(objects, last if "nextPageToken" in answer else None)
+
+    def _failure(self, response: Response, doing: str, key: str) -> Exception:
+        error = self._client.failure(response, doing, key)
+        return SourceChanged(str(error)) if isinstance(error, PreconditionFailed) or response.status == 416 else error
+
+
+def _pin(version: Version | None) -> list[tuple[str, str]]:
+    """Only this generation, and a 412 rather than a 404 when it has been replaced."""
+    return [("ifGenerationMatch", version.token)] if version is not None else []

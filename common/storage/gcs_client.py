@@ -1,0 +1,164 @@
+"""Requests to one GCS bucket over the JSON API: addresses, tokens, resources, and what its errors mean to us.
+
+https://cloud.google.com/storage/docs/json_api/v1/objects and .../status-codes
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from common.errors import (
+    ChecksumMismatch,
+    Forbidden,
+    ObjectError,
+    PreconditionFailed,
+    RateLimited,
+    Refused,
+    SourceMissing,
+    TooLarge,
+    Unavailable,
+    UploadLost,
+)
+from common.objects import Headers, StoredObject, Version
+from common.storage.s3_client import seconds
+from common.transport.aws import encode_query
+from common.transport.google import STORAGE_SCOPE, Anonymous, GoogleTokens, identity
+from common.transport.http import Request
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from common.config import Settings, StoreOptions
+    from common.location import Location
+    from common.transport.google import TokenSource
+    from common.transport.http import Response, Transport
+
+PUBLIC_ENDPOINT = "https://storage.googleapis.com"
+FIELDS = (
+    "name,size,generation,updated,crc32c,storageClass,contentType,cacheControl,contentDisposition,contentEncoding,"
+    "contentLanguage,metadata"
+)
+RESOURCE_BYTES = 256 * 1024
+"""An object's resource holds at most 8 KiB of metadata and little more."""
+
+_STATUSES: dict[int, type[ObjectError]] = {
+    401: Forbidden,
+    403: Forbidden,
+    404: SourceMissing,
+    408: Unavailable,
+    410: UploadLost,
+    412: PreconditionFailed,
+    413: TooLarge,
+    429: RateLimited,
+    499: UploadLost,
+}
+_RATE_REASONS = {"rateLimitExceeded", "userRateLimitExceeded"}
+_CARRIED = {
+    "content_type": "contentType",
+    "cache_control": "cacheControl",
+    "content_disposition": "contentDisposition",
+    "content_encoding": "contentEncoding",
+    "content_language": "contentLanguage",
+}
+
+
+class GcsClient:
+    """One bucket at one endpoint. `send` never raises for a status, `failure` turns one into our error."""
+
+    def __init__(self, location: Location, options: StoreOptions, settings: Settings, transport: Transport) -> None:
+        self.bucket = location.bucket
+        self.prefix = location.prefix
+        endpoint = options.endpoint or settings.google.storage_endpoint
+        self.origin = str(endpoint or PUBLIC_ENDPOINT).rstrip("/")
+        self._transport = transport
+        # An emulator has no identities; a real token must not be sent to one.
+        self._settings = None if endpoint else settings.google
+        self._tokens: TokenSource | None = None
+
+    async def send(
+        self,
+        method: str,
+        url: str,
+        headers: Sequence[tuple[str, str]] = (),
+        body: bytes = b"",
+        expect: int = RESOURCE_BYTES,
+    ) -> Response:
+        if self._tokens is None:
+            self._tokens = GoogleTokens(identity(self._settings, STORAGE_SCOPE)) if self._settings else Anonymous()
+        authorization = await self._tokens.headers()
+        return await self._transport.send(Request(method, url, [*headers, *authorization], body, expect))
+
+    def object_url(self, key: str, query: Sequence[tuple[str, str]] = ()) -> str:
+        name = quote((self.prefix + key).encode("utf-8", "surrogateescape"), safe="")
+        return self._with(f"{self.origin}/storage/v1/b/{quote(self.bucket, safe='')}/o/{name}", query)
+
+    def list_url(self, query: Sequence[tuple[str, str]]) -> str:
+        return self._with(f"{self.origin}/storage/v1/b/{quote(self.bucket, safe='')}/o", query)
+
+    def upload_url(self, query: Sequence[tuple[str, str]]) -> str:
+        return self._with(f"{self.origin}/upload/storage/v1/b/{quote(self.bucket, safe='')}/o", query)
+
+    def name(self, key: str | None) -> str:
+        return f"gs://{self.bucket}" if key is None else f"gs://{self.bucket}/{self.prefix}{key}"
+
+    def failure(self, response: Response, doing: str, key: str | None) -> ObjectError:
+        """The error that an answer means. `doing` says what was tried, for people: "read", "write", "list"."""
+        reason, message = _explanation(response.body)
+        kind = _STATUSES.get(response.status) or (Unavailable if response.status >= 500 else Refused)
+        if kind is Forbidden and reason in _RATE_REASONS:
+            kind = RateLimited
+        elif response.status == 400 and "match" in message and ("crc32c" in message.lower() or "md5" in message.lower()):
+            kind = ChecksumMismatch
+        advice = "; check this identity's role on the bucket (roles/storage.objectUser)" if kind is Forbidden else ""
+        said = f": {message}" if message else ""
+        return kind(
+            f"cannot {doing} {self.name(key)!r}: {response.status}{f' {reason}' if reason else ''}{said}{advice}",
+            retry_after=seconds(response.headers.get("retry-after")),
+        )
+
+    def stored(self, resource: dict[str, Any]) -> StoredObject:
+        """The object that a resource describes (https://cloud.google.com/storage/docs/json_api/v1/objects#resource)."""
+        updated = resource.get("updated")
+        crc32c = resource.get("crc32c")
+        carried = {field: resource[name] for field, name in _CARRIED.items() if resource.get(name)}
+        return StoredObject(
+            key=resource["name"][len(self.prefix) :],
+            size=int(resource["size"]),
+            version=Version(str(resource["generation"])),
+            modified=datetime.fromisoformat(updated).astimezone(UTC) if updated else None,
+            headers=Headers(**carried, metadata=resource.get("metadata") or {}),
+            crc32c=int.from_bytes(base64.b64decode(crc32c), "big") if crc32c else None,
+            storage_class=resource.get("storageClass"),
+        )
+
+    def resource(self, response: Response, doing: str, key: str) -> StoredObject:
+        """The object in a 200's body. An answer that is not one is no proof: Unavailable, so that somebody looks again."""
+        try:
+            return self.stored(json.loads(response.body))
+        except (ValueError, KeyError, TypeError) as error:
+            raise Unavailable(f"cannot {doing} {self.name(key)!r}: the answer is not an object's resource: {error!r}") from error
+
+    def _with(self, url: str, query: Sequence[tuple[str, str]]) -> str:
+        return f"{url}?{encode_query(query)}" if query else url
+
+
+def resource_fields(headers: Headers) -> dict[str, Any]:
+    """The part of a resource that a write stores beside the bytes."""
+    fields: dict[str, Any] = {name: value for field, name in _CARRIED.items() if (value := getattr(headers, field)) is not None}
+    if headers.metadata:
+        fields["metadata"] = dict(headers.metadata)
+    return fields
+
+
+def _explanation(body: bytes) -> tuple[str, str]:
+    """(reason, message) of an error body; a body that is not Google's JSON gives its first words."""
+    try:
+        error = json.loads(body)["error"]
+        details = error.get("errors") or [{}]
+        return str(details[0].get("reason", "")), str(error.get("message", ""))[:300]
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+        return "", body[:100].decode("utf-8", "replace").strip()

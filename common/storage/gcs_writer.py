@@ -1,0 +1,210 @@
+"""Google Cloud Storage as a destination: one multipart request for small objects, a resumable session for large ones.
+
+https://cloud.google.com/storage/docs/uploading-objects and .../performing-resumable-uploads
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from common.errors import ChecksumMismatch, InvalidName, LocationMissing, ObjectError, SourceMissing, Unavailable, UploadLost
+from common.storage.base import Absent, PartReceipt
+from common.storage.gcs_client import FIELDS, resource_fields
+from common.storage.names import SOURCE_MODIFIED
+from common.storage.s3_headers import crc32c_text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from common.objects import Headers, StoredObject
+    from common.storage.base import Body, Limits, Precondition, Upload
+    from common.storage.gcs_client import GcsClient
+    from common.transport.http import Response
+
+LONGEST_NAME = 1024
+"""Bytes of UTF-8: https://cloud.google.com/storage/docs/objects#naming"""
+MTIME = "goog-reserved-file-mtime"
+"""Where gcloud storage and gsutil keep a file's time, in whole seconds (`gcloud storage cp --preserve-posix`)."""
+
+_JSON = ("Content-Type", "application/json; charset=UTF-8")
+_COMMITTED = re.compile(r"bytes=0-(\d+)")
+
+
+class GcsWriter:
+    def __init__(self, client: GcsClient, limits: Limits) -> None:
+        self.limits = limits
+        self._client = client
+
+    async def stat(self, key: str) -> StoredObject | None:
+        self._check(key)
+        response = await self._client.send("GET", self._client.object_url(key, [("fields", FIELDS)]))
+        if response.status == 404:
+            return None
+        if response.status != 200:
+            raise self._client.failure(response, "look at", key)
+        return self._client.resource(response, "look at", key)
+
+    async def put(self, key: str, body: Body, precondition: Precondition) -> StoredObject:
+        self._check(key)
+        resource = self._resource(key, body.headers) | {"crc32c": crc32c_text(body.crc32c)}
+        boundary = secrets.token_hex(16)
+        kind = body.headers.content_type or "application/octet-stream"
+        payload = b"".join(
+            (
+                f"--{boundary}\r\n{_JSON[0]}: {_JSON[1]}\r\n\r\n{json.dumps(resource)}\r\n".encode(),
+                f"--{boundary}\r\nContent-Type: {_one_line(kind)}\r\n\r\n".encode(),
+                body.data,
+                f"\r\n--{boundary}--\r\n".encode(),
+            )
+        )
+        url = self._client.upload_url([("uploadType", "multipart"), ("fields", FIELDS), _condition(precondition)])
+        response = await self._client.send("POST", url, [("Content-Type", f"multipart/related; boundary={boundary}")], payload)
+        if response.status != 200:
+            raise self.failure(response, "write", key)
+        return self.proven(response, key, len(body.data), body.crc32c)
+
+    async def begin(self, key: str, size: int, headers: Headers, precondition: Precondition) -> Upload:
+        self._check(key)
+        url = self._client.upload_url([("uploadType", "resumable"), ("fields", FIELDS), _condition(precondition)])
+        wire = [_JSON, ("X-Upload-Content-Length", str(size))]
+        if headers.content_type:
+            wire.append(("X-Upload-Content-Type", _one_line(headers.content_type)))
+        response = await self._client.send("POST", url, wire, json.dumps(self._resource(key, headers)).encode())
+        session = response.headers.get("location")
+        if response.status != 200 or not session:
+            raise self.failure(response, "begin an upload of", key)
+        return GcsUpload(self, self._client, key, size, session)
+
+    async def close(self) -> None:
+        """The transport is shared and closed by who opened it."""
+
+    def proven(self, response: Response, key: str, size: int, crc32c: int) -> StoredObject:
+        """The object in the answer to a write, if it is what was sent."""
+        found = self._client.resource(response, "write", key)
+        if (found.size, found.crc32c) != (size, crc32c):
+            raise ChecksumMismatch(
+                f"wrote {size} bytes with CRC32C {crc32c:08x} to {self._client.name(key)!r}, "
+                f"GCS holds {found.size} bytes with {found.crc32c or 0:08x}"
+            )
+        return found
+
+    def failure(self, response: Response, doing: str, key: str) -> ObjectError:
+        error = self._client.failure(response, doing, key)
+        # To a writer a 404 means the bucket: an object to be written need not be there.
+        return LocationMissing(str(error)) if isinstance(error, SourceMissing) else error
+
+    def _resource(self, key: str, headers: Headers) -> dict[str, Any]:
+        fields = resource_fields(headers) | {"name": self._client.prefix + key}
+        modified = headers.metadata.get(SOURCE_MODIFIED)
+        if modified:
+            fields["metadata"][MTIME] = str(int(datetime.fromisoformat(modified).timestamp()))
+        return fields
+
+    def _check(self, key: str) -> None:
+        full = self._client.prefix + key
+        reason = ""
+        if not 0 < len(full.encode("utf-8", "surrogatepass")) <= LONGEST_NAME:
+            reason = f"names have 1 to {LONGEST_NAME} bytes"
+        elif "\r" in full or "\n" in full:
+            reason = "names hold no line breaks"
+        elif full in (".", ".."):
+            reason = "names are not '.' or '..'"
+        elif full.startswith(".well-known/acme-challenge/"):
+            reason = "names do not start with .well-known/acme-challenge/"
+        elif any("\ud800" <= character <= "\udfff" for character in full):
+            reason = "names are UTF-8"
+        if reason:
+            raise InvalidName(f"GCS cannot hold {self._client.name(key)!r}: {reason}")
+
+
+class GcsUpload:
+    """A resumable session. `token` is its URI: whoever knows it can write to it, so it is never shown.
+
+    GCS ends the upload with the last byte and has no other "complete". So the last part is kept until `complete`, which
+    sends it with the checksum of the whole object: GCS then refuses wrong bytes instead of showing them.
+    """
+
+    def __init__(self, writer: GcsWriter, client: GcsClient, key: str, size: int, session: str) -> None:
+        self.token = session
+        self._writer = writer
+        self._client = client
+        self._key = key
+        self._size = size
+        self._last: tuple[int, bytes] = (0, b"")
+        self._committed: int | None = 0
+        """Bytes that GCS is known to hold; None after an error, until it has been asked."""
+
+    async def part(self, number: int, offset: int, data: bytes, crc32c: int) -> PartReceipt:
+        if offset + len(data) == self._size:
+            self._last = (offset, data)
+        else:
+            await self._send(offset, data, None)
+        return PartReceipt(number, len(data), crc32c)
+
+    async def complete(self, receipts: Sequence[PartReceipt], crc32c: int) -> StoredObject:
+        if sum(receipt.size for receipt in receipts) != self._size:
+            raise ChecksumMismatch(f"the parts of {self._client.name(self._key)!r} do not add up to {self._size} bytes")
+        response = await self._send(*self._last, crc32c)
+        if response is None:
+            raise Unavailable(f"{self._client.name(self._key)!r}: all bytes are sent, and GCS still waits for more")
+        return self._writer.proven(response, self._key, self._size, crc32c)
+
+    async def abort(self) -> None:
+        response = await self._client.send("DELETE", self.token)
+        if response.status not in (200, 204, 404, 410, 499):
+            raise self._failure(response, "abort the upload of")
+
+    async def _send(self, offset: int, data: bytes, whole_crc32c: int | None) -> Response | None:
+        """Bring the session to hold everything up to the end of `data`; the answer that ended the upload, if one did."""
+        end = offset + len(data)
+        if self._committed is None:
+            ended = await self._ask()
+            if ended is not None:
+                return ended
+        while (committed := self._committed or 0) < end:
+            if committed < offset:
+                raise UploadLost(f"the upload of {self._client.name(self._key)!r} fell back to byte {committed}: begin again")
+            headers = [("Content-Range", f"bytes {committed}-{end - 1}/{self._size}"), ("Content-Type", "")]
+            if whole_crc32c is not None:
+                headers.append(("X-Goog-Hash", f"crc32c={crc32c_text(whole_crc32c)}"))
+            self._committed = None
+            response = await self._client.send("PUT", self.token, headers, data[committed - offset :])
+            ended = self._progress(response, f"write bytes {committed}-{end - 1} of")
+            if ended is not None:
+                return ended
+            if self._committed == committed:
+                raise Unavailable(f"GCS took none of bytes {committed}-{end - 1} of {self._client.name(self._key)!r}")
+        return None
+
+    async def _ask(self) -> Response | None:
+        """How far the session is; the answer that ended the upload, if that had been sent and was lost."""
+        headers = [("Content-Range", f"bytes */{self._size}"), ("Content-Type", "")]
+        response = await self._client.send("PUT", self.token, headers)
+        return self._progress(response, "resume the upload of")
+
+    def _progress(self, response: Response, doing: str) -> Response | None:
+        if response.status in (200, 201):
+            return response
+        if response.status != 308:
+            raise self._failure(response, doing)
+        # No Range header means that nothing is held yet; less than was sent is normal: the rest is sent again.
+        held = _COMMITTED.fullmatch(response.headers.get("range", ""))
+        self._committed = int(held[1]) + 1 if held else 0
+        return None
+
+    def _failure(self, response: Response, doing: str) -> ObjectError:
+        error = self._client.failure(response, doing, self._key)
+        return UploadLost(str(error)) if isinstance(error, SourceMissing) else error
+
+
+def _condition(precondition: Precondition) -> tuple[str, str]:
+    return ("ifGenerationMatch", "0" if isinstance(precondition, Absent) else precondition.version.token)
+
+
+def _one_line(value: str) -> str:
+    """A header value of a source cannot add headers to our request."""
+    return "".join(character for character in value if character.isprintable()).encode("ascii", "ignore").decode()

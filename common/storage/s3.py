@@ -1,0 +1,160 @@
+"""S3, and what speaks its protocol, as a source."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+from urllib.parse import unquote_plus
+from xml.etree import ElementTree as ET
+
+import google_crc32c
+
+from common.errors import ChecksumMismatch, LocationMissing, PreconditionFailed, SourceChanged, SourceMissing, Unavailable
+from common.objects import StoredObject, Version
+from common.storage.base import LARGEST_READ, MIB, TIB, Content, Limits, Page
+from common.storage.s3_client import S3Client
+from common.storage.s3_headers import etag, stored
+from common.storage.s3_writer import S3Writer
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from common.config import Settings, StoreOptions
+    from common.location import Location
+    from common.objects import Span
+    from common.storage.base import Reader, Writer
+    from common.transport.http import Response, Transport
+
+LIMITS = Limits(
+    largest_object=5 * TIB,
+    largest_put=5 * 1024 * MIB,
+    smallest_part=5 * MIB,
+    most_parts=10_000,
+    parallel_parts=True,
+)
+"""https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html"""
+
+_PAGE_BYTES = 8 * MIB
+"""A page of 1,000 keys of 1,024 bytes, every byte escaped, is about 4 MB of XML."""
+_TOTAL = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
+
+
+def reader(location: Location, options: StoreOptions, settings: Settings, transport: Transport) -> Reader:
+    return S3Reader(S3Client(location, options, settings, transport))
+
+
+def writer(location: Location, options: StoreOptions, settings: Settings, transport: Transport) -> Writer:
+    return S3Writer(S3Client(location, options, settings, transport), LIMITS)
+
+
+class S3Reader:
+    limits = LIMITS
+
+    def __init__(self, client: S3Client) -> None:
+        self._client = client
+
+    async def stat(self, key: str) -> StoredObject | None:
+        return await head(self._client, key)
+
+    async def list(self, after: str | None = None) -> AsyncIterator[Page]:
+        """Every page starts after the last key of the one before, so a checkpoint is a key and works on any later day."""
+        while True:
+            query = [("list-type", "2"), ("encoding-type", "url"), ("max-keys", "1000"), ("prefix", self._client.prefix)]
+            if after is not None:
+                query.append(("start-after", self._client.prefix + after))
+            response = await self._client.send("GET", None, query=query, expect=_PAGE_BYTES)
+            if response.status != 200:
+                error = self._client.failure(response, "list", None)
+                raise LocationMissing(str(error)) if isinstance(error, SourceMissing) else error
+            page = self._page(response.body)
+            yield page
+            if page.after is None:
+                return
+            after = page.after
+
+    async def read(self, key: str, span: Span | None, version: Version | None) -> Content:
+        headers: list[tuple[str, str]] = []
+        query: list[tuple[str, str]] = []
+        if span is None:
+            headers.append(("x-amz-checksum-mode", "ENABLED"))
+        else:
+            headers.append(("range", f"bytes={span.start}-{span.end - 1}"))
+        if version is not None and version.id:
+            query.append(("versionId", version.id))
+        elif version is not None:
+            headers.append(("if-match", f'"{version.token}"'))
+        response = await self._client.send("GET", key, query=query, headers=headers, expect=len(span) if span else LARGEST_READ)
+        if response.status not in (200, 206):
+            raise self._read_failure(response, key)
+        return self._content(response, key, span, version)
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    def _page(self, xml: bytes) -> Page:
+        try:
+            root = ET.fromstring(xml)  # noqa: S314 - expat refuses entity bombs, and the peer is the store we read from
+        except ET.ParseError as error:
+            raise Unavailable(f"cannot list 's3://{self._client.bucket}': the answer is not XML: {error}") from error
+        cut = len(self._client.prefix)
+        objects: list[StoredObject] = []
+        truncated = False
+        for element in root:
+            tag = element.tag.rpartition("}")[2]
+            if tag == "IsTruncated":
+                truncated = element.text == "true"
+            elif tag == "Contents":
+                fields = {child.tag.rpartition("}")[2]: child.text or "" for child in element}
+                objects.append(
+                    StoredObject(
+                        key=unquote_plus(fields["Key"], errors="surrogateescape")[cut:],
+                        size=int(fields["Size"]),
+                        version=Version(etag(fields["ETag"])),
+                        modified=datetime.fromisoformat(fields["LastModified"]).astimezone(UTC),
+                        storage_class=fields.get("StorageClass"),
+                    )
+                )
+        return Page(objects, objects[-1].key if truncated and objects else None)
+
+    def _read_failure(self, response: Response, key: str) -> Exception:
+        error = self._client.failure(response, "read", key)
+        # 416: the object is shorter than the listing said. 412: If-Match did not hold.
+        if isinstance(error, PreconditionFailed) or response.status == 416:
+            return SourceChanged(str(error))
+        return error
+
+    def _content(self, response: Response, key: str, span: Span | None, version: Version | None) -> Content:
+        """The answer, once it is certain to be the bytes asked for: a proxy may ignore Range, If-Match, or both."""
+        name = f"s3://{self._client.bucket}/{self._client.prefix}{key}"
+        data = response.body
+        size = len(data)
+        if span is not None:
+            ranged = _TOTAL.fullmatch(response.headers.get("content-range", ""))
+            if ranged is None and not (span.start == 0 and size == len(span)):
+                raise Unavailable(
+                    f"cannot read {name!r}: asked for bytes {span.start}-{span.end - 1}, the answer is not that range"
+                )
+            if ranged is not None:
+                first, last, size = (int(number) for number in ranged.groups())
+                if (first, last + 1) != (span.start, span.end):
+                    raise SourceChanged(f"cannot read {name!r}: asked for bytes {span.start}-{span.end - 1}, got {first}-{last}")
+        expected = len(span) if span is not None else int(response.headers.get("content-length", size))
+        if len(data) != expected:
+            raise Unavailable(f"cannot read {name!r}: {expected} bytes were due, {len(data)} came")
+        found = stored(key, size, response.headers)
+        if version is not None and found.version.token != version.token:
+            raise SourceChanged(f"cannot read {name!r}: it is now version {found.version.token}, the task names {version.token}")
+        if span is None and found.crc32c is not None and found.crc32c != google_crc32c.value(data):
+            raise ChecksumMismatch(f"cannot read {name!r}: the bytes do not match the CRC32C that S3 keeps of them")
+        return Content(found, data)
+
+
+async def head(client: S3Client, key: str) -> StoredObject | None:
+    """The object as it is now; None if there is none. A HEAD has no error body: 403 may mean "missing" without s3:ListBucket."""
+    response = await client.send("HEAD", key, headers=[("x-amz-checksum-mode", "ENABLED")])
+    if response.status == 404:
+        return None
+    if response.status != 200:
+        raise client.failure(response, "look at", key)
+    return stored(key, int(response.headers.get("content-length", 0)), response.headers)

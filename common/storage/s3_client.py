@@ -1,0 +1,158 @@
+"""Requests to one S3 bucket: addresses, signatures, and what AWS's error codes mean to us.
+
+Codes: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from common.errors import (
+    Archived,
+    ChecksumMismatch,
+    DestinationConflict,
+    Forbidden,
+    InvalidName,
+    LocationMissing,
+    ObjectError,
+    PreconditionFailed,
+    RateLimited,
+    Refused,
+    SourceMissing,
+    TooLarge,
+    Unavailable,
+    UploadLost,
+)
+from common.transport.aws import AmbientCredentials, Credentials, Signer, StaticCredentials, encode_path, encode_query
+from common.transport.http import Request, Response
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from common.config import Settings, StoreOptions
+    from common.location import Location
+    from common.transport.aws import CredentialSource
+    from common.transport.http import Transport
+
+DEFAULT_REGION = "us-east-1"
+
+_CODES: dict[str, type[ObjectError]] = {
+    "NoSuchKey": SourceMissing,
+    "NoSuchVersion": SourceMissing,
+    "NoSuchBucket": LocationMissing,
+    "PermanentRedirect": LocationMissing,
+    "AuthorizationHeaderMalformed": LocationMissing,
+    "IllegalLocationConstraintException": LocationMissing,
+    "NoSuchUpload": UploadLost,
+    "InvalidObjectState": Archived,
+    "PreconditionFailed": PreconditionFailed,
+    "ConditionalRequestConflict": DestinationConflict,
+    "BadDigest": ChecksumMismatch,
+    "XAmzContentChecksumMismatch": ChecksumMismatch,
+    "KeyTooLongError": InvalidName,
+    "EntityTooLarge": TooLarge,
+    "SlowDown": RateLimited,
+    "TooManyRequests": RateLimited,
+    "RequestLimitExceeded": RateLimited,
+    "RequestTimeout": Unavailable,
+    "OperationAborted": Unavailable,
+    "ExpiredToken": Forbidden,
+    "InvalidToken": Forbidden,
+    "RequestTimeTooSkewed": Forbidden,
+}
+_STATUSES: dict[int, type[ObjectError]] = {
+    301: LocationMissing,
+    401: Forbidden,
+    403: Forbidden,
+    404: SourceMissing,
+    408: Unavailable,
+    409: DestinationConflict,
+    412: PreconditionFailed,
+    429: RateLimited,
+}
+_ADVICE: dict[type[ObjectError], str] = {
+    Forbidden: "check the credentials, the bucket policy and this machine's clock",
+    Archived: "restore the object from its archive tier first",
+    LocationMissing: "check the bucket's name and AWS_REGION",
+}
+_CODE = re.compile(rb"<Code>([A-Za-z0-9.]{1,80})</Code>")
+_MESSAGE = re.compile(rb"<Message>([^<]{1,300})</Message>")
+_REGION = re.compile(rb"<Region>([a-z0-9-]{1,40})</Region>")
+
+
+class S3Client:
+    """One bucket at one endpoint. `send` signs; it never raises for a status, `failure` turns one into our error."""
+
+    def __init__(self, location: Location, options: StoreOptions, settings: Settings, transport: Transport) -> None:
+        self.bucket = location.bucket
+        self.prefix = location.prefix
+        self._transport = transport
+        self.region = options.region or settings.aws.region or DEFAULT_REGION
+        endpoint = options.endpoint or settings.aws.endpoint
+        self._virtual = options.addressing == "virtual" or (
+            # A dot in the name does not match the endpoint's wildcard certificate; other servers rarely answer to bucket
+            # host names.
+            options.addressing == "auto" and endpoint is None and "." not in self.bucket
+        )
+        parts = urlsplit(str(endpoint or f"https://s3.{self.region}.amazonaws.com").rstrip("/"))
+        host = parts.netloc.rpartition("@")[2]
+        self._host = f"{self.bucket}.{host}" if self._virtual else host
+        self._origin = f"{parts.scheme}://{self._host}"
+        self._root = parts.path if self._virtual else f"{parts.path}/{self.bucket}"
+        self._signer = Signer(self.region)
+        self._credentials: CredentialSource = AmbientCredentials()
+        if settings.aws.access_key_id and settings.aws.secret_access_key:
+            token = settings.aws.session_token
+            self._credentials = StaticCredentials(
+                Credentials(
+                    settings.aws.access_key_id,
+                    settings.aws.secret_access_key.get_secret_value(),
+                    token.get_secret_value() if token else None,
+                )
+            )
+
+    async def send(
+        self,
+        method: str,
+        key: str | None,
+        *,
+        query: Sequence[tuple[str, str]] = (),
+        headers: Sequence[tuple[str, str]] = (),
+        body: bytes = b"",
+        expect: int = 0,
+    ) -> Response:
+        """The answer to a signed request on the full key prefix + `key`, or on the bucket itself when `key` is None."""
+        path = self._root + ("/" if key is None else "/" + encode_path(self.prefix + key))
+        encoded = encode_query(query)
+        credentials = await self._credentials.current()
+        signed = self._signer.headers(credentials, method, self._host, path, query=encoded, headers=headers)
+        url = f"{self._origin}{path}?{encoded}" if encoded else f"{self._origin}{path}"
+        return await self._transport.send(Request(method, url, signed, body, expect))
+
+    def failure(self, response: Response, doing: str, key: str | None) -> ObjectError:
+        """The error that an answer means. `doing` says what was tried, for people: "read", "write", "list"."""
+        code_found = _CODE.search(response.body)
+        code = code_found[1].decode() if code_found else ""
+        kind = _CODES.get(code) or _STATUSES.get(response.status) or (Unavailable if response.status >= 500 else Refused)
+        what = f"s3://{self.bucket}" if key is None else f"s3://{self.bucket}/{self.prefix}{key}"
+        message_found = _MESSAGE.search(response.body)
+        said = f": {message_found[1].decode('utf-8', 'replace')}" if message_found else ""
+        advice = f"; {_ADVICE[kind]}" if kind in _ADVICE else ""
+        region = _REGION.search(response.body)
+        elsewhere = response.headers.get("x-amz-bucket-region") or (region[1].decode() if region else "")
+        if kind is LocationMissing and elsewhere and elsewhere != self.region:
+            advice = f"; the bucket is in {elsewhere}, this route asks {self.region}: set AWS_REGION or the route's region"
+        return kind(
+            f"cannot {doing} {what!r}: {response.status} {code}{said}{advice}",
+            retry_after=seconds(response.headers.get("retry-after")),
+        )
+
+    async def close(self) -> None:
+        """The transport is shared and closed by who opened it."""
+
+
+def seconds(retry_after: str | None) -> float | None:
+    """A Retry-After header in seconds; None for a missing one or one that is a date (both providers send seconds)."""
+    return float(retry_after) if retry_after and retry_after.isdecimal() else None

@@ -1,0 +1,98 @@
+"""Access tokens for Google's APIs, fetched and renewed by google-auth.
+
+google-auth knows every kind of identity (service account key, workload identity, metadata server, gcloud's own login) and blocks
+while it fetches; that happens in a thread, once per token, while the old token still has minutes to live.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Protocol
+
+from common.errors import Forbidden, Unavailable
+
+if TYPE_CHECKING:
+    from common.config import Google
+
+STORAGE_SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
+PUBSUB_SCOPE = "https://www.googleapis.com/auth/pubsub"
+
+_RENEW_BEFORE_SECONDS = 300
+
+
+class TokenSource(Protocol):
+    async def headers(self) -> list[tuple[str, str]]:
+        """The Authorization header for now; empty for an anonymous source. Raises Forbidden or Unavailable."""
+        ...
+
+
+class Anonymous:
+    """For emulators and public buckets."""
+
+    async def headers(self) -> list[tuple[str, str]]:
+        return []
+
+
+class GoogleTokens:
+    """Tokens of one google-auth identity, shared by every request of the process."""
+
+    def __init__(self, credentials: Any) -> None:
+        self._credentials = credentials
+        self._lock = asyncio.Lock()
+
+    async def headers(self) -> list[tuple[str, str]]:
+        if not self._fresh():
+            async with self._lock:
+                if not self._fresh():
+                    await self._renew()
+        return [("Authorization", f"Bearer {self._credentials.token}")]
+
+    def _fresh(self) -> bool:
+        credentials = self._credentials
+        if not credentials.valid:
+            return False
+        expiry = credentials.expiry
+        if expiry is None:
+            return True
+        left: timedelta = expiry.replace(tzinfo=UTC) - datetime.now(UTC)  # google-auth keeps a naive UTC time
+        return left.total_seconds() > _RENEW_BEFORE_SECONDS
+
+    async def _renew(self) -> None:
+        from google.auth.exceptions import RefreshError, TransportError  # noqa: PLC0415 - costly, unused with emulators
+        from google.auth.transport.requests import Request  # noqa: PLC0415
+
+        try:
+            await asyncio.to_thread(self._credentials.refresh, Request())
+        except TransportError as error:
+            raise Unavailable(f"no access token from Google: {error}") from error
+        except RefreshError as error:
+            raise Forbidden(
+                f"Google refuses a token for this identity: {error.args[0]}; check GCP_CREDENTIALS, the key's age and the clock"
+            ) from error
+
+
+def identity(settings: Google, scope: str) -> Any:
+    """The google-auth credentials that the settings name: key file, key in base64, else what the machine has.
+
+    Raises Forbidden, naming the setting, when they cannot be used.
+    """
+    import google.auth as google_auth  # noqa: PLC0415 - costly, unused with emulators
+    from google.auth.exceptions import GoogleAuthError  # noqa: PLC0415
+    from google.oauth2 import service_account  # noqa: PLC0415
+
+    try:
+        if settings.sa_key_b64 is not None:
+            key = json.loads(base64.b64decode(settings.sa_key_b64.get_secret_value(), validate=True))
+            return service_account.Credentials.from_service_account_info(key, scopes=[scope])  # type: ignore[no-untyped-call]
+        if settings.credentials_file is not None:
+            return google_auth.load_credentials_from_file(str(settings.credentials_file), scopes=[scope])[0]  # type: ignore[no-untyped-call]
+        return google_auth.default(scopes=[scope])[0]
+    except (GoogleAuthError, ValueError, OSError) as error:
+        # The text of the cause may quote the key: only its kind is told.
+        raise Forbidden(
+            f"no usable Google identity ({type(error).__name__}): set GCP_CREDENTIALS to a key file, or GCP_SA_KEY_B64, "
+            "or run where application default credentials exist"
+        ) from None

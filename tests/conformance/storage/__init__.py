@@ -1,0 +1,1 @@
+"""The storage contract as every backend keeps it; what a stand-in cannot do is written down in `backends`."""

@@ -1,0 +1,41 @@
+"""What the tests of files do to a disk, and how they look at it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import google_crc32c
+
+from common.objects import Headers
+from common.storage.base import Body
+from common.storage.file_tree import STAGING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+STAGED = os.fsdecode(STAGING)
+DATA = b"some bytes"
+
+
+def body(data: bytes = DATA, metadata: Mapping[str, str] | None = None) -> Body:
+    return Body(data, google_crc32c.value(data), Headers(metadata=metadata or {}))
+
+
+def everything(root: Path) -> list[str]:
+    return sorted(str(path.relative_to(root)) for path in root.rglob("*"))
+
+
+def files(root: Path) -> list[str]:
+    """Everything that is not a directory, files under way too."""
+    return sorted(str(path.relative_to(root)) for path in root.rglob("*") if not path.is_dir())
+
+
+def failing(code: int) -> Callable[..., Any]:
+    """A system call that fails."""
+
+    def fail(*_: Any, **__: Any) -> Any:
+        raise OSError(code, os.strerror(code))
+
+    return fail
