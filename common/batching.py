@@ -21,8 +21,8 @@ class Batcher(Generic[Item, Result]):
     """Sends items in batches of at most `most`, at most `under_way` batches at once. Belongs to one event loop.
 
     `send` gets the items and answers with one result per item in the same order. When it raises, every item of that batch
-    gets the exception. A caller that is cancelled leaves its item in the batch: the effect still happens, as it would have had the
-    cancellation come a moment later.
+    gets the exception. A caller that is cancelled leaves its item in the batch: the effect still happens, as it would have
+    had the cancellation come a moment later.
     """
 
     def __init__(
@@ -60,14 +60,13 @@ class Batcher(Generic[Item, Result]):
         while self._waiting:
             batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
             try:
-                results = await self._send([item for item, _ in batch])
-                if len(results) != len(batch):
-                    raise RuntimeError(f"{len(results)} results for a batch of {len(batch)} items")
+                # Paired before anything is handed out: an answer too few must not give one item another one's result.
+                pairs = list(zip(batch, await self._send([item for item, _ in batch]), strict=True))
             except Exception as error:  # noqa: BLE001 - handed to whoever waits for it
                 for _, future in batch:
                     if not future.done():
                         future.set_exception(error)
             else:
-                for (_, future), result in zip(batch, results, strict=True):
+                for (_, future), result in pairs:
                     if not future.done():
                         future.set_result(result)

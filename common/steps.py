@@ -1,6 +1,7 @@
 """The named points between an effect, its record and its acknowledgement.
 
-A process may die at any of them and nothing is lost; the kill tests end a process at each (`BRIGADE_KILL_AT`, see CONTRIBUTING.md).
+A process may die at any of them and nothing is lost; the kill tests end a process at each (`BRIGADE_KILL_AT`, see
+CONTRIBUTING.md).
 """
 
 from __future__ import annotations

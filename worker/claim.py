@@ -1,0 +1,64 @@
+"""Taking an object for oneself, so that two deliveries of one task do not pay for its bytes twice.
+
+A claim is for efficiency only. It may run out while its holder still works; what keeps the destination right then is the
+precondition of the write.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from common.batching import Batcher
+from common.state.cache import Claim, Claimed, Outcome
+from common.state.records import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from common.state.cache import Cache
+    from common.task import Task
+
+
+class Claims:
+    """The objects that this worker has claimed. `renew` is called while they are moved, as often as the leases of the
+    deliveries.
+    """
+
+    def __init__(self, cache: Cache, worker: str, seconds: float) -> None:
+        self._cache = cache
+        self._worker = worker
+        self._seconds = seconds
+        self._held: dict[tuple[str, str], Claim] = {}
+        self._batch: Batcher[Claim, Claimed] = Batcher(cache.claim, under_way=2)
+
+    async def take(self, task: Task) -> Claimed:
+        """TAKEN: ours now; DONE: this version is consumed; BUSY: somebody else moves it at this moment."""
+        if (task.route, task.key) in self._held:
+            return Claimed(Outcome.BUSY, Record(None, None))  # by another delivery here: Redis knows us only as one owner
+        claim = self._claim(task)
+        self._held[task.route, task.key] = claim
+        try:
+            claimed = await self._batch.add(claim)
+        except BaseException:
+            self.forget(task)
+            raise
+        if claimed.outcome is not Outcome.TAKEN:
+            self.forget(task)
+        return claimed
+
+    def forget(self, task: Task) -> None:
+        """Stop renewing. The settlement of a task ends its claim in Redis."""
+        self._held.pop((task.route, task.key), None)
+
+    async def release(self, task: Task) -> None:
+        """Give the object back unsettled, so that whoever gets the delivery next need not wait for the claim to run out."""
+        self.forget(task)
+        await self._cache.release([self._claim(task)])
+
+    async def renew(self) -> None:
+        held: Sequence[Claim] = list(self._held.values())
+        if held:
+            await self._cache.renew(held)
+
+    def _claim(self, task: Task) -> Claim:
+        return Claim(task.route, task.key, task.version.token, self._worker, self._seconds)

@@ -1,0 +1,119 @@
+"""What becomes of a delivery whose object could not be moved: again later, or to the error topic."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from common.errors import Category, Malformed, ObjectError
+from common.report import Report, encode
+from common.telemetry import get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from common.queues.base import Delivery
+    from common.state.cache import Cache
+    from common.task import Task
+    from worker.claim import Claims
+    from worker.settle import Settler
+
+log = get_logger(__name__)
+
+LONGEST_DELAY = 600.0
+"""Seconds; the longest that every queue can hold a message back."""
+
+
+class Failures:
+    """Retries what may succeed, with exponential backoff and jitter, and reports what will not, or has not `attempts` times."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        cache: Cache,
+        claims: Claims,
+        settler: Settler,
+        attempts: int,
+        backoff_seconds: float,
+        lease_seconds: float,
+        random: Callable[[], float],
+        now: Callable[[], float],
+    ) -> None:
+        self._name = name
+        self._cache = cache
+        self._claims = claims
+        self._settler = settler
+        self._attempts = attempts
+        self._backoff = backoff_seconds
+        self._lease = lease_seconds
+        self._random = random
+        self._now = now
+
+    async def handle(self, delivery: Delivery, task: Task, error: Exception) -> None:
+        """Nack a retryable error with a delay; report a permanent one, or one that has used up its attempts, and forget the
+        message.
+        """
+        failed = await self._cache.count_failure(task.route, task.key, task.version.token)
+        retryable = error.retryable if isinstance(error, ObjectError) else True
+        if retryable and failed < self._attempts:
+            await self._claims.release(task)
+            delay = self.delay(failed, getattr(error, "retry_after", None))
+            log.warning(
+                "an object failed and will be tried again",
+                action="object_retried",
+                route=task.route,
+                key=task.key,
+                attempt=failed,
+                delay=round(delay, 1),
+                category=_category(error),
+                error=str(error),
+            )
+            await delivery.nack(delay)
+            return
+        # The record goes before the report: should we die in between, the redelivery fails again and is counted once.
+        await self._settler.failed(task)
+        log.error(
+            "an object could not be replicated",
+            action="object_failed",
+            route=task.route,
+            key=task.key,
+            attempts=failed,
+            category=_category(error),
+            error=str(error),
+        )
+        await delivery.reject(encode(self._report(error, failed, delivery.payload, task)))
+
+    async def reject_unreadable(self, delivery: Delivery, error: Malformed) -> None:
+        """A message that is no task of ours, or of a route that we do not have, goes to the error topic as it came."""
+        log.error("a message could not be read", action="message_malformed", error=str(error))
+        await delivery.reject(encode(self._report(error, delivery.attempt, delivery.payload, None)))
+
+    def delay(self, failed: int, retry_after: float | None) -> float:
+        """Seconds before attempt `failed` + 1: exponential with full jitter, and never sooner than the service asked for."""
+        spread = min(self._backoff * 2**failed, LONGEST_DELAY) * (0.5 + self._random() / 2)
+        return min(max(spread, retry_after or 0.0), LONGEST_DELAY)
+
+    def busy_delay(self) -> float:
+        """Seconds after which an object that somebody else holds is looked at again: about when a dead holder's claim has
+        run out.
+        """
+        return self._lease / 4 * (1 + self._random())
+
+    def _report(self, error: Exception, attempts: int, payload: bytes, task: Task | None) -> Report:
+        failed = datetime.fromtimestamp(self._now(), UTC)
+        return Report(
+            category=_category(error),
+            message=str(error) or type(error).__name__,
+            attempts=attempts,
+            worker=self._name,
+            queued=task.queued if task else None,
+            failed=failed,
+            route=task.route if task else None,
+            key=task.key if task else None,
+            payload=payload,
+        )
+
+
+def _category(error: Exception) -> Category:
+    return error.category if isinstance(error, ObjectError) else Category.INTERNAL

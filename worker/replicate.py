@@ -1,0 +1,230 @@
+"""One delivery from its arrival to its end: claim, plan, transfer, verify, settle, acknowledge."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from common.errors import (
+    BrigadeError,
+    DestinationConflict,
+    Malformed,
+    ObjectError,
+    PreconditionFailed,
+    SourceChanged,
+    SourceMissing,
+    Unavailable,
+    UploadLost,
+)
+from common.objects import Version
+from common.state.cache import Outcome
+from common.steps import Step
+from common.storage.base import Absent, Matches
+from common.task import decode, encode
+from common.telemetry import get_logger
+from worker import verify
+from worker.plan import Plan, plan
+from worker.transfer import Transfer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from common.objects import StoredObject
+    from common.queues.base import Delivery, Queue
+    from common.state.records import Receipt, Record
+    from common.steps import OnStep
+    from common.storage.base import Precondition, Reader, Writer
+    from common.task import Task
+    from worker.budget import Budget
+    from worker.claim import Claims
+    from worker.failure import Failures
+    from worker.settle import Settler
+
+log = get_logger(__name__)
+
+LOOKS = 3
+"""How often a write is tried anew because the destination was not as the last look showed it."""
+SMALL_BYTES = 1024 * 1024
+"""Up to this size an unknown object is written without a look first: reading it in vain costs less than a look at each of
+millions."""
+
+
+class _Superseded(Exception):  # noqa: N818 - not an error: the way out of `_move` when there is nothing left to move
+    """The task's version is gone from the source; `successor` is the version to move instead, if there is one."""
+
+    def __init__(self, successor: StoredObject | None) -> None:
+        super().__init__()
+        self.successor = successor
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """Where a route's objects come from and where they go."""
+
+    reader: Reader
+    writer: Writer
+
+
+class _Habit:
+    """What a route's destination has been like lately. Where unknown objects turn out to be there already, as after the loss
+    of the cache, looking first is cheaper; where looks find nothing for a while, it is not.
+    """
+
+    def __init__(self) -> None:
+        self._looks_left = 0
+
+    @property
+    def look_first(self) -> bool:
+        return self._looks_left > 0
+
+    def saw(self, *, there: bool) -> None:
+        self._looks_left = 1000 if there else max(0, self._looks_left - 1)
+
+
+class Replicator:
+    """Brings deliveries to their end, many at once. One per process and event loop."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        ends: Mapping[str, Ends],
+        queue: Queue,
+        claims: Claims,
+        settler: Settler,
+        failures: Failures,
+        budget: Budget,
+        part_bytes: int,
+        now: Callable[[], float],
+        on_step: OnStep,
+    ) -> None:
+        self._name = name
+        self._ends = ends
+        self._queue = queue
+        self._claims = claims
+        self._settler = settler
+        self._failures = failures
+        self._transfers = {route: Transfer(each.reader, each.writer, budget, on_step) for route, each in ends.items()}
+        self._largest_part = budget.total // 2
+        self._part_bytes = part_bytes
+        self._now = now
+        self._on_step = on_step
+        self._habits = {route: _Habit() for route in ends}
+
+    async def replicate(self, delivery: Delivery) -> None:
+        """Bring one delivery to its end. Raises only when Redis or the queue is away (the delivery then comes back) or when
+        cancelled.
+        """
+        self._on_step(Step.RECEIVED)
+        try:
+            task = decode(delivery.payload)
+            ends = self._ends_of(task)
+        except Malformed as error:
+            await self._failures.reject_unreadable(delivery, error)
+            return
+        claimed = await self._claims.take(task)
+        if claimed.outcome is Outcome.BUSY:
+            await delivery.nack(self._failures.busy_delay())
+            return
+        try:
+            if claimed.outcome is Outcome.DONE:
+                await self._settler.already(task)
+            else:
+                self._on_step(Step.CLAIMED)
+                await self._carry_out(task, ends, claimed.record)
+        except ObjectError as error:
+            await self._failures.handle(delivery, task, error)
+            return
+        except BrigadeError:
+            raise
+        except Exception as error:
+            log.exception("an object could not be moved, by a fault of ours", action="internal_error", key=task.key)
+            await self._failures.handle(delivery, task, error)
+            return
+        finally:
+            self._claims.forget(task)
+        await delivery.ack()
+        self._on_step(Step.ACKNOWLEDGED)
+
+    async def _carry_out(self, task: Task, ends: Ends, record: Record) -> None:
+        try:
+            receipt, copied = await self._move(task, ends, record)
+        except _Superseded as superseded:
+            await self._hand_over(task, superseded.successor)
+            return
+        self._on_step(Step.VERIFIED)
+        await self._settler.consumed(task, receipt, copied=copied)
+        log.info(
+            "object replicated" if copied else "object was there already",
+            action="object_replicated" if copied else "object_present",
+            route=task.route,
+            key=task.key,
+            size=task.size,
+        )
+
+    async def _move(self, task: Task, ends: Ends, record: Record) -> tuple[Receipt, bool]:
+        """Bring the version to the destination, or find that it is there. The second value tells whether bytes were written."""
+        planned = plan(task.key, task.size, ends.writer.limits, self._part_bytes, self._largest_part)
+        precondition = self._assumed(task, ends, planned, record)
+        for _ in range(LOOKS):
+            if precondition is None:
+                found = await ends.writer.stat(task.key)
+                there = found is not None and verify.is_made_from(found, task)
+                self._habits[task.route].saw(there=there)
+                if found is not None and there:
+                    return verify.receipt(task, found, None, at=int(self._now()), worker=self._name), False
+                precondition = Absent() if found is None else Matches(found.version)
+            try:
+                moved = await self._transfers[task.route].move(task, planned, precondition)
+            except (PreconditionFailed, UploadLost):
+                # Someone was there first; perhaps ourselves, and the answer was lost. It may have been a newer version, too:
+                # whoever writes over something must know that the source still is what the task says.
+                precondition = None
+                await self._still_current(task, ends)
+            except (SourceChanged, SourceMissing) as error:
+                await self._still_current(task, ends)
+                raise Unavailable(f"{error}; yet the source says that it is unchanged") from error
+            else:
+                return verify.receipt(task, moved.written, moved.crc32c, at=int(self._now()), worker=self._name), True
+        raise DestinationConflict(f"{task.destination!r} changed each of the {LOOKS} times that it was about to be written")
+
+    def _assumed(self, task: Task, ends: Ends, planned: Plan, record: Record) -> Precondition | None:
+        """What the destination holds, as far as it can be known without a look; None asks for one."""
+        if not ends.writer.limits.preconditions:
+            return None
+        if record.consumed is not None:
+            return Matches(Version(record.consumed.destination_version))
+        small = planned.part_bytes is None and task.size <= SMALL_BYTES
+        return Absent() if small and not self._habits[task.route].look_first else None
+
+    async def _still_current(self, task: Task, ends: Ends) -> None:
+        """Raises _Superseded unless the source still holds the task's version."""
+        found = await ends.reader.stat(task.key)
+        if found is None or found.version.token != task.version.token:
+            raise _Superseded(found)
+
+    async def _hand_over(self, task: Task, successor: StoredObject | None) -> None:
+        """The task is void. What the source holds now is sent as a task of its own, before the old one is forgotten."""
+        if successor is None:
+            await self._settler.superseded(task)
+        else:
+            # The successor keeps job and number: the object is counted once, when its new version has arrived.
+            newer = replace(task, version=successor.version, size=successor.size, modified=successor.modified)
+            await self._queue.send([encode(newer)])
+            await self._claims.release(task)
+        log.info(
+            "the source changed before the object was moved",
+            action="object_superseded",
+            route=task.route,
+            key=task.key,
+            gone=successor is None,
+        )
+
+    def _ends_of(self, task: Task) -> Ends:
+        try:
+            return self._ends[task.route]
+        except KeyError:
+            known = ", ".join(sorted(self._ends))
+            raise Malformed(
+                f"route {task.route!r} is not in this worker's settings (it has {known}): add it, then redrive"
+            ) from None

@@ -1,0 +1,56 @@
+"""Proof: an object counts as consumed when the destination's own word about it agrees with what left the source."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from common.errors import ChecksumMismatch
+from common.state.records import Receipt
+from common.storage.names import SOURCE_MODIFIED, SOURCE_SIZE, SOURCE_VERSION
+
+if TYPE_CHECKING:
+    from common.objects import Headers, StoredObject
+    from common.task import Task
+
+
+def with_provenance(headers: Headers, task: Task) -> Headers:
+    """The headers of the source, and which version of it the destination object will be made from."""
+    metadata = dict(headers.metadata)
+    metadata[SOURCE_VERSION] = task.version.token
+    metadata[SOURCE_SIZE] = str(task.size)
+    if task.modified is not None:
+        metadata[SOURCE_MODIFIED] = task.modified.isoformat()
+    return replace(headers, metadata=MappingProxyType(metadata))
+
+
+def is_made_from(found: StoredObject, task: Task) -> bool:
+    """Whether the destination's metadata says that this object is the task's version, whole."""
+    metadata = found.headers.metadata
+    return (
+        metadata.get(SOURCE_VERSION) == task.version.token
+        and metadata.get(SOURCE_SIZE) == str(task.size)
+        and found.size == task.size
+    )
+
+
+def receipt(task: Task, written: StoredObject, crc32c: int | None, *, at: int, worker: str) -> Receipt:
+    """The receipt for an object that the destination describes as `written`. `crc32c` is of the bytes that passed through us;
+    None when none did, because the object was there already.
+
+    Raises ChecksumMismatch when size or checksum do not agree.
+    """
+    if written.size != task.size or (crc32c is not None and written.crc32c not in (None, crc32c)):
+        raise ChecksumMismatch(
+            f"{task.destination!r} holds {written.size} bytes with CRC32C {written.crc32c}, "
+            f"{task.size} bytes with {crc32c} were sent"
+        )
+    return Receipt(
+        etag=task.version.token,
+        size=task.size,
+        crc32c=written.crc32c if crc32c is None else crc32c,
+        destination_version=written.version.token,
+        at=at,
+        worker=worker,
+    )
