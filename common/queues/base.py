@@ -2,7 +2,8 @@
 read is a delivery like any other, and can be rejected with its payload intact.
 
 Delivery is at least once and unordered. A delivery is leased: while its holder extends the lease nobody else gets it,
-and when the holder dies it comes back within about `Queue.lease` seconds. Every delivery ends in exactly one of ack, nack or reject.
+and when the holder dies it comes back within about `Queue.lease` seconds. Every delivery ends in exactly one of ack, nack or
+reject.
 
 Every method raises only `common.errors.QueueUnavailable` (away: the implementation has already retried for a while),
 `common.errors.SettingsError` (missing and not permitted to create; says what to grant) and CancelledError.
@@ -14,6 +15,15 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+LARGEST_MESSAGE = 8_000_000
+"""Bytes. Pub/Sub takes requests of 10 MB. Whoever writes a report cuts the payload that it quotes to fit."""
+
+
+def check_size(messages: Sequence[bytes]) -> None:
+    """Raise ValueError, before anything is sent, when a message is too large for any queue: a fault of the caller."""
+    if (largest := max(map(len, messages), default=0)) > LARGEST_MESSAGE:
+        raise ValueError(f"a message of {largest} bytes is larger than a queue takes ({LARGEST_MESSAGE})")
 
 
 class Delivery(Protocol):
@@ -54,12 +64,14 @@ class Queue(Protocol):
 
     async def send(self, messages: Sequence[bytes]) -> None:
         """Put the messages on the queue. Returns when the queue has confirmed every one of them; raises if any was not confirmed
-        (some may have been sent all the same: at least once)."""
+        (some may have been sent all the same: at least once).
+        """
         ...
 
     async def receive(self, most: int, wait: float) -> Sequence[Delivery]:
         """Up to `most` deliveries; empty when none came within about `wait` seconds. Returns as soon as there is one.
-        Takes nothing beyond what it returns: other workers get the rest."""
+        Takes nothing beyond what it returns: other workers get the rest.
+        """
         ...
 
     async def backlog(self) -> int | None:

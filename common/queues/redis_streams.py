@@ -1,0 +1,311 @@
+"""The queue on Redis Streams: for one machine, and for fleets without Google Cloud.
+
+A message is a stream entry; the consumer group's pending list holds the leases, a lease being the time since the entry was last
+handed out or extended. What several commands must do together is a script in `scripts/`; the time is the server's, so that
+workers' clocks do not matter. A settled entry is deleted, so the stream holds what is not acknowledged and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import socket
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import (
+    AuthenticationError,
+    ClusterDownError,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+    TryAgainError,
+)
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from common.batching import Batcher
+from common.errors import QueueUnavailable, SettingsError
+from common.queues.base import check_size
+from common.queues.outage import Outage, describe
+from common.queues.pulling import Pulling
+from common.telemetry import get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+    from typing import TypeVar
+
+    from common.config import RedisSettings, Settings
+
+    Result = TypeVar("Result")
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Every Redis key of the queues. None expires. One hash tag keeps them on one node of a cluster, as the scripts need.
+
+    stream   stream  {entry: payload, and attempts where it was handed back before}; one consumer group, the subscription
+    delayed  zset    {"<attempts> <id> <payload>": due, unix ms}
+    errors   stream  the rejected: the `stream` of the errors queue
+    """
+
+    stream: str
+    delayed: str
+    errors: str
+
+    @staticmethod
+    def of(prefix: str, topic: str, error_topic: str) -> Keys:
+        base = f"{prefix}:{{queue}}"
+        return Keys(f"{base}:{topic}:stream", f"{base}:{topic}:delayed", f"{base}:{error_topic}:stream")
+
+
+SEND_AT_ONCE = 1000
+SETTLE_AT_ONCE = 500
+LONGEST_BLOCK = 5.0
+"""Seconds. Bounds how late an expired lease is noticed, and stays far below the socket's own timeout."""
+SOCKET_TIMEOUT = 15.0
+GONE_AFTER = 3600.0
+"""Seconds of silence after which a consumer that holds nothing is removed from the group."""
+CLOSE_PATIENCE = 5.0
+
+_PASSING_ANSWER = re.compile(r"(^|-)(OOM|READONLY|LOADING|MISCONF|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOREPLICAS|BUSY) ")
+_GROUP_GONE = re.compile(r"(^|-)NOGROUP |no such key")
+"""Redis 6 wraps what a script ran into in an error of its own, with the code in its middle."""
+_SCRIPTS = Path(__file__).parent / "scripts"
+
+
+def passes(error: Exception) -> bool:
+    """Away, starting, full or failing over. Full (OOM) passes when the workers have drained something."""
+    if isinstance(error, AuthenticationError):
+        return False
+    if isinstance(error, RedisConnectionError | RedisTimeoutError | OSError):
+        return True
+    if isinstance(error, OutOfMemoryError | ReadOnlyError | ClusterDownError | TryAgainError):
+        return True
+    return isinstance(error, ResponseError) and _PASSING_ANSWER.search(str(error)) is not None
+
+
+class RedisDelivery:
+    """See common.queues.base.Delivery. `count` is the pending list's delivery count: it tells a lease from a later one."""
+
+    __slots__ = ("_count", "_id", "_queue", "attempt", "payload")
+
+    def __init__(self, queue: RedisQueue, entry: bytes, count: int, attempt: int, payload: bytes) -> None:
+        self._queue = queue
+        self._id = entry
+        self._count = count
+        self.attempt = attempt
+        self.payload = payload
+
+    async def ack(self) -> None:
+        await self._queue.settle("ack", self._id, self._count)
+
+    async def nack(self, delay: float = 0.0) -> None:
+        await self._queue.settle("nack", self._id, self._count, str(round(min(max(delay, 0.0), 600.0) * 1000)).encode())
+
+    async def reject(self, report: bytes) -> None:
+        check_size([report])
+        await self._queue.settle("reject", self._id, self._count, report)
+
+    async def extend(self) -> None:
+        await self._queue.settle("extend", self._id, self._count)
+
+
+class RedisQueue:
+    """See common.queues.base.Queue. Owns its connections; `open` makes one."""
+
+    def __init__(self, redis: Redis, keys: Keys, *, group: str, lease: float, outage: Outage) -> None:
+        self.lease = lease
+        self._redis = redis
+        self._keys = keys
+        self._group = group
+        self._consumer = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self._outage = outage
+        self._take_script = redis.register_script((_SCRIPTS / "take.lua").read_bytes())
+        self._settle_script = redis.register_script((_SCRIPTS / "settle.lua").read_bytes())
+        self._leave_script = redis.register_script((_SCRIPTS / "leave.lua").read_bytes())
+        self._settling: Batcher[tuple[str, bytes, int, bytes], None] = Batcher(self._settle, most=SETTLE_AT_ONCE, under_way=2)
+        self._pulling = Pulling(self._pull)
+        self._look_every = min(lease / 4, LONGEST_BLOCK)
+        self._look_again = 0.0
+        self._cursor = "0-0"
+        self._tidy_again = 0.0
+        self._closed = False
+
+    @staticmethod
+    async def open(settings: Settings, *, errors: bool = False) -> RedisQueue:
+        """The queue of the tasks, or the errors' own; its group is made if missing. Raises QueueUnavailable, SettingsError."""
+        names = settings.queue
+        topic, group = (names.error_topic, names.error_subscription) if errors else (names.topic, names.subscription)
+        keys = Keys.of(settings.redis.prefix, topic, names.error_topic)
+        redis = _connect(settings.redis)
+        queue = RedisQueue(redis, keys, group=group, lease=names.lease_seconds, outage=Outage("the queue in Redis", passes))
+        try:
+            await queue._call(queue._make_group)
+        except BaseException:
+            await redis.aclose()
+            raise
+        return queue
+
+    async def send(self, messages: Sequence[bytes]) -> None:
+        check_size(messages)
+        for start in range(0, len(messages), SEND_AT_ONCE):
+            batch = messages[start : start + SEND_AT_ONCE]
+
+            async def add(batch: Sequence[bytes] = batch) -> None:
+                pipeline = self._redis.pipeline(transaction=False)
+                for message in batch:
+                    pipeline.xadd(self._keys.stream, {"payload": message})
+                for answer in await pipeline.execute(raise_on_error=False):  # whose own error would quote the message
+                    if isinstance(answer, Exception):
+                        raise answer
+
+            await self._call(add)
+
+    async def receive(self, most: int, wait: float) -> Sequence[RedisDelivery]:
+        return await self._pulling.receive(most, wait) if most > 0 else []
+
+    async def backlog(self) -> int | None:
+        async def count() -> int:
+            pipeline = self._redis.pipeline(transaction=False)
+            pipeline.xlen(self._keys.stream)
+            pipeline.zcard(self._keys.delayed)
+            return sum(await pipeline.execute())
+
+        return await self._call(count)
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            async with asyncio.timeout(CLOSE_PATIENCE):
+                await self._pulling.close()
+                await self._settling.drain()
+                await self._leave(self._consumer)
+        except (TimeoutError, RedisError, OSError) as error:
+            log.info("left the queue without a word", action="queue_left", error=describe(error))
+        finally:
+            await self._redis.aclose()
+
+    async def settle(self, verb: str, entry: bytes, count: int, argument: bytes = b"") -> None:
+        await self._settling.add((verb, entry, count, argument))
+
+    async def _pull(self, most: int, wait: float) -> list[RedisDelivery]:
+        loop = asyncio.get_running_loop()
+        end = loop.time() + wait
+        while True:
+            taken, due = await self._take(most)
+            pause = min(end - loop.time(), self._look_every, due)
+            if taken or end <= loop.time():
+                return taken
+            if pause > 0 and (taken := await self._wait(most, pause)):
+                return taken
+
+    async def _settle(self, items: Sequence[tuple[str, bytes, int, bytes]]) -> list[None]:
+        """What takes room goes last: a full Redis refuses it, and what makes room must not wait behind it."""
+        ordered = sorted(items, key=lambda item: item[0] in ("nack", "reject"))
+        arguments: list[str | bytes | int] = [self._group, self._consumer, *(word for item in ordered for word in item)]
+        keys = [self._keys.stream, self._keys.delayed, self._keys.errors]
+        await self._call(lambda: self._settle_script(keys=keys, args=arguments))
+        return [None] * len(items)
+
+    async def _take(self, most: int) -> tuple[list[RedisDelivery], float]:
+        """What is there now, and the seconds until the next delayed message is due. Every `_look_every` seconds this walks the
+        pending list for leases that have run out; a long list is walked over several calls.
+        """
+        now = asyncio.get_running_loop().time()
+        if now >= self._tidy_again:
+            self._tidy_again = now + GONE_AFTER / 6
+            await self._call(lambda: self._leave(""))
+        looking = now >= self._look_again
+        cursor = self._cursor if looking else ""
+        arguments: list[str | int] = [self._group, self._consumer, most, round(self.lease * 1000), cursor]
+        keys = [self._keys.stream, self._keys.delayed]
+        entries, following, due = await self._call(lambda: self._take_script(keys=keys, args=arguments))
+        if looking:
+            self._cursor = following.decode()
+            if self._cursor == "0-0":
+                self._look_again = now + self._look_every
+        return [self._delivery(*entry) for entry in entries], due / 1000 if due >= 0 else LONGEST_BLOCK
+
+    async def _wait(self, most: int, pause: float) -> list[RedisDelivery]:
+        """New messages as soon as they come. The call holds a connection of its own: acknowledgements do not wait behind it."""
+        streams: dict[Any, Any] = {self._keys.stream: ">"}
+        milliseconds = max(1, round(pause * 1000))
+
+        async def read() -> Any:
+            return await self._redis.xreadgroup(self._group, self._consumer, streams, count=most, block=milliseconds)
+
+        answer = await self._call(read)
+        return [self._delivery(entry, 1, _flat(fields)) for _, entries in answer for entry, fields in entries]
+
+    def _delivery(self, entry: bytes, count: int, flat: Sequence[bytes]) -> RedisDelivery:
+        fields = dict(zip(flat[::2], flat[1::2], strict=True))
+        earlier = fields.get(b"attempts", b"0")
+        payload = fields.get(b"payload")
+        if payload is None:  # not sent by us: whoever reads the rejected message sees everything that was in it
+            payload = b"\n".join(name + b"=" + value for name, value in fields.items())
+        return RedisDelivery(self, entry, count, count + (int(earlier) if earlier.isdigit() else 0), payload)
+
+    async def _call(self, call: Callable[[], Awaitable[Result]]) -> Result:
+        """Through outages, and over a stream or group that is gone: after FLUSHALL, or a restart without persistence."""
+
+        async def attempt() -> Result:
+            try:
+                return await call()
+            except ResponseError as error:
+                if not _GROUP_GONE.search(str(error)):
+                    raise
+            log.warning("the consumer group is gone from Redis, making it anew", action="queue_group_made", group=self._group)
+            await self._make_group()
+            return await call()
+
+        try:
+            return await self._outage.through(attempt)
+        except (AuthenticationError, NoPermissionError) as error:
+            raise SettingsError(
+                [f"Redis refuses us ({describe(error)}): check REDIS_PASSWORD, and the user's permissions"]
+            ) from error
+        except RedisError as error:
+            raise QueueUnavailable(f"Redis answers a queue command with an error: {describe(error)}") from error
+
+    async def _make_group(self) -> None:
+        """From the first entry on: what was sent before anybody listened counts too."""
+        try:
+            await self._redis.xgroup_create(self._keys.stream, self._group, id="0", mkstream=True)
+        except ResponseError as error:
+            if not str(error).startswith("BUSYGROUP"):
+                raise
+
+    async def _leave(self, consumer: str) -> int:
+        arguments: list[str | int] = [self._group, consumer, round(max(GONE_AFTER, 10 * self.lease) * 1000)]
+        removed: int = await self._leave_script(keys=[self._keys.stream], args=arguments)
+        return removed
+
+
+def _flat(fields: dict[bytes, bytes]) -> list[bytes]:
+    return [word for pair in fields.items() for word in pair]
+
+
+def _connect(settings: RedisSettings) -> Redis:
+    """RESP2, because its answers have one shape in every version; no retries in the client, because `Outage` does them."""
+    address = settings.address if "://" in settings.address else f"redis://{settings.address}"
+    return Redis.from_url(
+        address,
+        password=settings.password.get_secret_value() if settings.password else None,
+        protocol=2,
+        retry=Retry(NoBackoff(), 0),
+        socket_timeout=SOCKET_TIMEOUT,
+        socket_connect_timeout=5,
+    )

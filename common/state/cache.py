@@ -1,0 +1,217 @@
+"""The cache: which version of each object was published, and which was consumed. What publisher, workers and the API ask of it.
+
+Every method is one round trip (`page` and `delete` are one per few buckets) and may be repeated; what a repetition does stands at
+the head of the script it runs. Methods raise `SettingsError` when Redis refuses our identity, and otherwise wait until Redis
+answers (see `Store`).
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from common.state.browse import START, Cursor, Kind, described, remove, walk, worker_names
+from common.state.claims import Claim, Claimed, Outcome, Settled, Settlement
+from common.state.keys import digest, key_bytes, spread
+from common.state.records import NOTHING, Published, Receipt, Record, decode, pack_receipt, pack_token
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from common.state.jobs import Checkpoint
+    from common.state.store import Argument, Store
+
+__all__ = [
+    "Cache", "Claim", "Claimed", "Kind", "Outcome", "Published", "Receipt", "Record", "Settled", "Settlement",
+]  # fmt: skip
+
+PER_BUCKET = 100
+"""Objects per bucket on average. Fewer cost memory for keys, more cost time, because Redis reads a bucket from its start."""
+_OUTCOMES = (Outcome.TAKEN, Outcome.DONE, Outcome.BUSY)
+
+Item = TypeVar("Item", Claim, Settlement)
+
+
+class Cache:
+    def __init__(self, store: Store, *, per_bucket: int = PER_BUCKET, clock: Callable[[], float] = time.time) -> None:
+        self._store = store
+        self._keys = store.keys
+        self._per_bucket = per_bucket
+        self._clock = clock
+
+    async def lookup(self, route: str, keys: Sequence[str]) -> list[Record]:
+        """What is known of each key, in the same order."""
+        if not keys:
+            return []
+        stored = [key_bytes(key) for key in keys]
+        numbers = b"".join([spread(digest(key)) for key in stored])
+        values, names = await self._store.run("lookup", [self._keys.route(route)], [numbers, *stored])
+        workers = worker_names(names)
+        return [decode(value, workers) if value else NOTHING for value in values]
+
+    async def record_published(  # noqa: PLR0917 - one call, made in one place
+        self,
+        route: str,
+        job: str,
+        entries: Sequence[tuple[str, str]],
+        at: int,
+        checkpoint: Checkpoint,
+        listed: int,
+        unchanged: int,
+    ) -> None:
+        """Record (key, etag) pairs that the queue has confirmed, and how far the job's scan has come, as one step.
+
+        `checkpoint.published` counts the tasks that the job has numbered so far; `listed` and `unchanged` are added to its own.
+        A checkpoint that lies behind the job's own (another publisher has gone on) writes records but counts nothing.
+        """
+        stored = [(key_bytes(key), pack_token(etag)) for key, etag in entries]
+        numbers = b"".join(spread(digest(key)) for key, _ in stored)
+        name = self._keys.job(route, job)
+        after = b"" if checkpoint.after is None else b"=" + key_bytes(checkpoint.after)
+        fixed: list[Argument] = [
+            at,
+            self._per_bucket,
+            secrets.token_bytes(8),
+            after,
+            checkpoint.published,
+            listed,
+            unchanged,
+            numbers,
+        ]
+        pairs = [part for pair in stored for part in pair]
+        keys = [self._keys.route(route), name, f"{name}:settled"]
+        await self._store.send([self._known(route), self._store.call("record_published", keys, [*fixed, *pairs])])
+
+    async def claim(self, wanted: Sequence[Claim]) -> list[Claimed]:
+        """For each: take the lease, unless the version is consumed already or someone else has the lease."""
+        groups = _by_route(wanted)
+        calls = []
+        for route, indexes in groups.items():
+            numbers: list[bytes] = []
+            args: list[Argument] = []
+            for item in (wanted[index] for index in indexes):
+                stored = key_bytes(item.key)
+                place = digest(stored)
+                numbers.append(spread(place))
+                args += [place.hex(), stored, pack_token(item.etag), item.owner, _milliseconds(item)]
+            calls.append(self._store.call("claim", [self._keys.route(route)], [b"".join(numbers), *args]))
+        claimed = [Claimed(Outcome.BUSY, NOTHING)] * len(wanted)
+        for indexes, reply in zip(groups.values(), await self._send(calls), strict=True):
+            outcomes, values, names = reply
+            workers = worker_names(names)
+            for index, outcome, value in zip(indexes, outcomes, values, strict=True):
+                claimed[index] = Claimed(_OUTCOMES[outcome], decode(value, workers) if value else NOTHING)
+        return claimed
+
+    async def renew(self, leases: Sequence[Claim]) -> None:
+        """Leases that their owners still have run for `seconds` from now. One that has run out is not taken again."""
+        await self._for_leases("renew", leases, lambda lease: [_place(lease), lease.owner, _milliseconds(lease)])
+
+    async def release(self, leases: Sequence[Claim]) -> None:
+        """Leases that their owners still have are free. May be called twice."""
+        await self._for_leases("release", leases, lambda lease: [_place(lease), lease.owner])
+
+    async def settle(self, items: Sequence[Settlement]) -> None:
+        """End tasks: receipts, counts (once per task number), leases. Each item is whole: all of it or nothing has happened."""
+        now = int(self._clock())
+        calls = []
+        for route, indexes in _by_route(items).items():
+            numbers: list[bytes] = []
+            args: list[Argument] = []
+            for item in (items[index] for index in indexes):
+                stored = key_bytes(item.key)
+                place = digest(stored)
+                numbers.append(spread(place))
+                args += [place.hex(), stored, item.job, item.number, item.owner, item.outcome.value, item.copied_bytes]
+                args += [key_bytes(item.receipt.worker), *pack_receipt(item.receipt)] if item.receipt else ["", "", ""]
+            fixed: list[Argument] = [now, self._per_bucket, b"".join(numbers)]
+            calls += [self._known(route), self._store.call("settle", [self._keys.route(route)], [*fixed, *args])]
+        await self._send(calls)
+
+    async def count_failure(self, route: str, key: str, etag: str) -> int:
+        """How often this version has failed by now, this time included.
+
+        Forgotten 7 days after the last failure, or with a receipt. A reply lost on the way makes one failure look like two.
+        """
+        place = digest(key_bytes(key)).hex()
+        return int(await self._store.run("count_failure", [self._keys.route(route)], [place, pack_token(etag)]))
+
+    async def routes(self) -> list[str]:
+        """Names of the routes that have or had records or jobs, sorted."""
+        (names,) = await self._store.send([("SMEMBERS", self._keys.routes())])
+        return sorted(name.decode() for name in names)
+
+    async def counts(self, route: str) -> dict[Kind, int]:
+        """How many records of each kind there are now."""
+        (values,) = await self._store.send([("HMGET", self._keys.route(route), *Kind)])
+        return {kind: int(value or 0) for kind, value in zip(Kind, values, strict=True)}
+
+    async def get(self, route: str, kind: Kind, key: str) -> dict[str, Any] | None:
+        (record,) = await self.lookup(route, [key])
+        return described(kind, key, record)
+
+    async def page(
+        self, route: str | None, kind: Kind | None, cursor: str | None, limit: int
+    ) -> tuple[list[tuple[str, dict[str, Any]]], str | None]:
+        """Up to `limit` records with their names ("published:KEY"), and the cursor of the next page (None: that was all).
+
+        Records that are there during the whole walk come exactly once; those that come or go meanwhile may be among them.
+        Raises ValueError for a cursor that is not ours, or of another route.
+        """
+        if limit < 1:
+            raise ValueError(f"limit is at least 1, not {limit}")
+        routes = [route] if route is not None else await self.routes()
+        place = Cursor.read(cursor) if cursor is not None else Cursor(routes[0] if routes else "", START)
+        if route is not None and place.route != route:
+            raise ValueError(f"this cursor belongs to another route than {route!r}")
+        records: list[tuple[str, dict[str, Any]]] = []
+        for name in (name for name in routes if name >= place.route):
+            position = place.position if name == place.route else START
+            if len(records) == limit:
+                return records, str(Cursor(name, position))
+            found, after = await walk(self._store, name, kind, position, limit - len(records))
+            records += [(f"{it.kind}:{it.key}", described(it.kind, it.key, it.record) or {}) for it in found]
+            if after is not None:
+                return records, str(Cursor(name, after))
+        return records, None
+
+    async def delete(self, route: str | None, kind: Kind | None) -> int:
+        """Remove records; how many there were. Leases and jobs stay. Not one step: records that come meanwhile may stay or go."""
+        routes = [route] if route is not None else await self.routes()
+        return sum([await remove(self._store, name, kind, secrets.token_hex(8)) for name in routes])
+
+    async def delete_one(self, route: str, kind: Kind, key: str) -> bool:
+        """Whether there was such a record. (A reply that is lost on the way makes it False: the repetition finds nothing.)"""
+        stored = key_bytes(key)
+        args = [spread(digest(stored)), stored, kind.value]
+        return bool(await self._store.run("delete_one", [self._keys.route(route)], args))
+
+    def _known(self, route: str) -> tuple[str, str, str]:
+        return ("SADD", self._keys.routes(), route)
+
+    async def _for_leases(self, script: str, leases: Sequence[Claim], args: Callable[[Claim], list[str | int]]) -> None:
+        calls = []
+        for route, indexes in _by_route(leases).items():
+            flat = [part for index in indexes for part in args(leases[index])]
+            calls.append(self._store.call(script, [self._keys.route(route)], flat))
+        await self._send(calls)
+
+    async def _send(self, calls: list[Any]) -> list[Any]:
+        return await self._store.send(calls) if calls else []
+
+
+def _by_route(items: Sequence[Item]) -> dict[str, list[int]]:
+    """Positions by route: a script touches the keys of one route, so that it can run in a Redis Cluster."""
+    groups: dict[str, list[int]] = {}
+    for index, item in enumerate(items):
+        groups.setdefault(item.route, []).append(index)
+    return groups
+
+
+def _place(lease: Claim) -> str:
+    return digest(key_bytes(lease.key)).hex()
+
+
+def _milliseconds(lease: Claim) -> int:
+    return max(1, int(lease.seconds * 1000))

@@ -1,0 +1,22 @@
+-- include: _record _buckets
+-- What is known of many objects of one route.
+-- KEYS 1 route
+-- ARGV 1 the keys' numbers, 4 bytes each   2.. object keys
+-- Reads route, route:N, route:workers. Writes nothing.
+-- Reply: {value or nil per key}, {worker number, name, ...}
+
+local route = open_route(KEYS[1])
+local values, names, known = {}, {}, {}
+for i = 2, #ARGV do
+  local value = redis.call('HGET', bucket_of(route, number_at(ARGV[1], i - 1)), ARGV[i])
+  values[i - 1] = value
+  if value and byte(value, 1) % 4 ~= 0 then
+    local worker = varint(value, 2)
+    if not known[worker] then
+      known[worker] = true
+      names[#names + 1] = worker
+      names[#names + 1] = redis.call('HGET', KEYS[1] .. ':workers', 'i' .. worker) or ''
+    end
+  end
+end
+return {values, names}

@@ -1,0 +1,100 @@
+"""Every script run twice with the same arguments, as it is when a reply is lost: the second run changes nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from common.state.cache import Cache, Kind, Settled
+from common.state.jobs import Checkpoint, Jobs
+from common.state.locks import Leader
+from common.state.scripts import scripts
+from common.state.store import Store
+from tests.unit.state.samples import ETAG, NOW, OTHER, ROUTE, claim, publish, settlement
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Twice(Store):
+    """Loses the first reply to everything, and looks at Redis after each run."""
+
+    ran: set[str]
+    looked: list[tuple[Any, Any]]
+
+    async def _exchange(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
+        replies = await super()._exchange(commands)
+        if any(isinstance(reply, Exception) for reply in replies):
+            return replies
+        before = await self.snapshot()
+        again = await super()._exchange(commands)
+        self.looked.append((before, await self.snapshot()))
+        names = {script.sha: name for name, script in scripts().items()}
+        self.ran |= {names[str(command[1])] for command in commands if command[0] == "EVALSHA"}
+        return again
+
+    async def snapshot(self) -> dict[bytes, Any]:
+        """Everything under our prefix, without the time that is left to it. Of a hash's bucket the order does not matter."""
+        found: dict[bytes, Any] = {}
+        names: list[bytes] = [name async for name in self.client.scan_iter(f"{self.keys.prefix}:*")]
+        for name in names:
+            kind = str(await self.client.type(name), "ascii")  # type: ignore[arg-type]
+            read = {"hash": self.client.hgetall, "string": self.client.get, "set": self.client.smembers}.get(kind)
+            found[name] = await read(name) if read else await self.client.zrange(name, 0, -1, withscores=True)
+        return found
+
+
+@pytest.fixture
+def twice(store: Store) -> Twice:
+    twice = Twice(store.client, store.keys)
+    twice.ran, twice.looked = set(), []
+    return twice
+
+
+async def test_a_second_run_changes_nothing(twice: Twice) -> None:
+    # Given one of every call that the project makes, each of them run twice
+    cache, jobs = Cache(twice, per_bucket=2, clock=lambda: NOW), Jobs(twice, clock=lambda: NOW)
+    job = await jobs.open(ROUTE, "sweep", NOW)
+    await cache.record_published(ROUTE, job.id, [(f"k{n}", ETAG) for n in range(20)], NOW, Checkpoint("k", 20), 25, 5)
+    await cache.record_published(ROUTE, job.id, (), NOW, Checkpoint("k", 20), 3, 3)
+    claimed = await cache.claim([claim(f"k{n}") for n in range(20)])
+    await cache.renew([claim("k0"), claim("k1", owner="two")])
+    await cache.release([claim("k19")])
+    await cache.settle([settlement(f"k{n}", n, job.id, copied=1) for n in range(10)])
+    await cache.settle([settlement(f"k{n}", n, job.id, Settled.SUPERSEDED) for n in range(10, 15)])
+    await jobs.scanned(job.id)
+    await cache.settle([settlement(f"k{n}", n, job.id, Settled.FAILED) for n in range(15, 20)])
+    failing = await jobs.open(ROUTE, "demand", NOW)
+    await jobs.resumable(ROUTE)
+    await jobs.fail(failing.id, "no bucket")
+    leader = Leader(twice, "sweep", "one", 30)
+    assert await leader.take()
+    records = await cache.lookup(ROUTE, [f"k{n}" for n in range(20)])
+    page, _ = await cache.page(ROUTE, None, None, 100)
+    done = await jobs.get(job.id)
+    deleted = await cache.delete(ROUTE, Kind.CONSUMED), await cache.delete(ROUTE, None)
+    # Then nothing was counted twice
+    assert done is not None
+    assert (done.listed, done.unchanged, done.published, done.bytes, done.state) == (28, 8, 20, 10, "done")
+    assert (done.consumed, done.superseded, done.failed) == (10, 5, 5)
+    assert [it.outcome for it in claimed] == ["taken"] * 20
+    assert sum(record.consumed is not None for record in records) == 10
+    assert len(page) == 30
+    assert deleted == (10, 20)
+    # And after the second run everything was as after the first
+    assert all(before == after for before, after in twice.looked)
+    # And no script has been left out but those whose answer the next test looks at
+    assert set(scripts()) - twice.ran == {"delete_one", "give_up", "count_failure"}
+
+
+async def test_what_a_second_run_answers_where_it_matters(twice: Twice) -> None:
+    # Given calls that say so at the head of their scripts
+    cache, leader = Cache(twice, per_bucket=2), Leader(twice, "sweep", "one", 30)
+    await publish(cache, ["a"], etag=OTHER)
+    # Then a lost reply hides that there was something to remove or to give up, and makes one failure look like two
+    assert not await cache.delete_one(ROUTE, Kind.PUBLISHED, "a")
+    assert await leader.take()
+    assert not await leader.give_up()
+    assert await cache.count_failure(ROUTE, "a", ETAG) == 2
+    assert (await cache.lookup(ROUTE, ["a"]))[0].published is None
