@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint types unit lock clean
+.PHONY: help install demo test lint types unit kill lock clean
 
 help: ## what can be asked for
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -20,7 +20,10 @@ $(VENV)/.installed: requirements/dev.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-test: install lint types unit ## lint, types and every test
+demo: install ## the whole line against real servers on this machine; QUEUE=pubsub for Google's emulator
+	PYTHONPATH=. $(BIN)/python -m tests.demo $(if $(QUEUE),--queue $(QUEUE))
+
+test: lint types unit ## lint, types and every test
 
 lint: install
 	$(BIN)/ruff check .
@@ -32,9 +35,15 @@ types: install
 unit: install
 	$(BIN)/python -m pytest
 
+kill: install ## only the tests that end processes with SIGKILL at every step
+	$(BIN)/python -m pytest -m kill
+
 lock: ## pin every dependency anew (needs `pip install uv` in .venv)
 	$(BIN)/uv pip compile pyproject.toml --extra embedded --group dev requirements/build.in --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate -o requirements/dev.txt --upgrade
 	$(BIN)/uv pip compile pyproject.toml requirements/build.in --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate -c requirements/dev.txt -o requirements/runtime.txt
+	$(BIN)/uv pip compile deploy/demo/requirements.in --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate -c requirements/dev.txt -o deploy/demo/requirements.txt
 
 clean: ## remove what was installed and built
 	rm -rf $(VENV) build dist *.egg-info
+
+include deploy/targets.mk

@@ -16,9 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import (
     AuthenticationError,
     ClusterDownError,
@@ -37,13 +34,16 @@ from common.errors import QueueUnavailable, SettingsError
 from common.queues.base import check_size
 from common.queues.outage import Outage, describe
 from common.queues.pulling import Pulling
+from common.state.connection import connect
 from common.telemetry import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from typing import TypeVar
 
-    from common.config import RedisSettings, Settings
+    from redis.asyncio import Redis
+
+    from common.config import Settings
 
     Result = TypeVar("Result")
 
@@ -148,7 +148,7 @@ class RedisQueue:
         names = settings.queue
         topic, group = (names.error_topic, names.error_subscription) if errors else (names.topic, names.subscription)
         keys = Keys.of(settings.redis.prefix, topic, names.error_topic)
-        redis = _connect(settings.redis)
+        redis = connect(settings.redis, answer_seconds=SOCKET_TIMEOUT)
         queue = RedisQueue(redis, keys, group=group, lease=names.lease_seconds, outage=Outage("the queue in Redis", passes))
         try:
             await queue._call(queue._make_group)
@@ -296,16 +296,3 @@ class RedisQueue:
 
 def _flat(fields: dict[bytes, bytes]) -> list[bytes]:
     return [word for pair in fields.items() for word in pair]
-
-
-def _connect(settings: RedisSettings) -> Redis:
-    """RESP2, because its answers have one shape in every version; no retries in the client, because `Outage` does them."""
-    address = settings.address if "://" in settings.address else f"redis://{settings.address}"
-    return Redis.from_url(
-        address,
-        password=settings.password.get_secret_value() if settings.password else None,
-        protocol=2,
-        retry=Retry(NoBackoff(), 0),
-        socket_timeout=SOCKET_TIMEOUT,
-        socket_connect_timeout=5,
-    )

@@ -12,20 +12,19 @@ import random
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
-import hiredis
 from redis import exceptions as redis_says
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import NoPermissionError, NoScriptError, RedisError, ResponseError
 
 from common.errors import SettingsError
+from common.state.connection import connect
 from common.state.keys import Keys
 from common.state.scripts import scripts
 from common.telemetry import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from redis.asyncio import Redis
 
     from common.config import RedisSettings
 
@@ -39,7 +38,6 @@ LISTPACK = {"hash-max-listpack-entries": 1024, "hash-max-listpack-value": 4096}
 entries, 64 bytes) takes twice the memory; it works all the same. Whoever starts a Redis for us starts it with these."""
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 5.0
-_CONNECT_SECONDS = 5
 _ANSWER_SECONDS = 20
 """Longer than any script takes and than Redis needs to write an append-only file on a slow disk."""
 _REFUSED = (
@@ -91,7 +89,7 @@ class Store:
         jitter: Callable[[], float] = random.random,
     ) -> Self:
         """Connects with the first call, not here."""
-        return cls(_client(settings), Keys(settings.prefix), sleep=sleep, jitter=jitter)
+        return cls(connect(settings, answer_seconds=_ANSWER_SECONDS), Keys(settings.prefix), sleep=sleep, jitter=jitter)
 
     async def run(self, script: str, keys: Sequence[str], args: Sequence[Argument]) -> Any:
         """The reply of one script, in one round trip."""
@@ -218,42 +216,6 @@ class Store:
         if self._away:
             self._away = False
             log.info("Redis can be used again; work goes on", action="redis_back")
-
-
-class _PacksInC:
-    """Puts commands into wire format with hiredis, as the blocking client does and the asynchronous one does not: a call with a
-    thousand arguments takes a millisecond less.
-    """
-
-    def pack_command(self, *args: Any) -> list[bytes]:
-        # The library's own commands may have two words in the first argument.
-        words = args[0].encode().split() if isinstance(args[0], str) else [args[0]]
-        return [hiredis.pack_command((*words, *args[1:]))]
-
-    def pack_commands(self, commands: Iterable[Sequence[Any]]) -> list[bytes]:
-        return [packed for command in commands for packed in self.pack_command(*command)]
-
-
-def _client(settings: RedisSettings) -> Redis:
-    address = settings.address if "://" in settings.address else f"redis://{settings.address}"
-    try:
-        client: Redis = Redis.from_url(
-            address,
-            password=settings.password.get_secret_value() if settings.password else None,
-            decode_responses=False,
-            protocol=2,
-            socket_connect_timeout=_CONNECT_SECONDS,
-            socket_timeout=_ANSWER_SECONDS,
-            health_check_interval=15,
-            retry=Retry(NoBackoff(), 0),
-        )
-        pool = client.connection_pool
-        pool.connection_class = type("Connection", (_PacksInC, pool.connection_class), {})
-    except ValueError as error:
-        raise SettingsError(
-            [f"REDIS_ADDRESS: {error}; write host:port, redis://host:port, rediss://host:port or unix:///path"]
-        ) from error
-    return client
 
 
 def _refused(error: Exception) -> str:

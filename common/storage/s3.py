@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_plus
@@ -45,7 +46,9 @@ def reader(location: Location, options: StoreOptions, settings: Settings, transp
 
 
 def writer(location: Location, options: StoreOptions, settings: Settings, transport: Transport) -> Writer:
-    return S3Writer(S3Client(location, options, settings, transport), LIMITS)
+    client = S3Client(location, options, settings, transport)
+    # Other servers may ignore If-None-Match without saying so, and write over what is there: for them we look before we write.
+    return S3Writer(client, replace(LIMITS, preconditions=client.is_aws))
 
 
 class S3Reader:
@@ -55,7 +58,7 @@ class S3Reader:
         self._client = client
 
     async def stat(self, key: str) -> StoredObject | None:
-        return await head(self._client, key)
+        return await self._client.head(key)
 
     async def list(self, after: str | None = None) -> AsyncIterator[Page]:
         """Every page starts after the last key of the one before, so a checkpoint is a key and works on any later day."""
@@ -148,13 +151,3 @@ class S3Reader:
         if span is None and found.crc32c is not None and found.crc32c != google_crc32c.value(data):
             raise ChecksumMismatch(f"cannot read {name!r}: the bytes do not match the CRC32C that S3 keeps of them")
         return Content(found, data)
-
-
-async def head(client: S3Client, key: str) -> StoredObject | None:
-    """The object as it is now; None if there is none. A HEAD has no error body: 403 may mean "missing" without s3:ListBucket."""
-    response = await client.send("HEAD", key, headers=[("x-amz-checksum-mode", "ENABLED")])
-    if response.status == 404:
-        return None
-    if response.status != 200:
-        raise client.failure(response, "look at", key)
-    return stored(key, int(response.headers.get("content-length", 0)), response.headers)

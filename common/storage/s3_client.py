@@ -25,6 +25,7 @@ from common.errors import (
     Unavailable,
     UploadLost,
 )
+from common.storage.s3_headers import stored
 from common.transport.aws import AmbientCredentials, Credentials, Signer, StaticCredentials, encode_path, encode_query
 from common.transport.http import Request, Response
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from common.config import Settings, StoreOptions
     from common.location import Location
+    from common.objects import StoredObject
     from common.transport.aws import CredentialSource
     from common.transport.http import Transport
 
@@ -91,6 +93,9 @@ class S3Client:
         self._transport = transport
         self.region = options.region or settings.aws.region or DEFAULT_REGION
         endpoint = options.endpoint or settings.aws.endpoint
+        self.is_aws = endpoint is None or (urlsplit(str(endpoint)).hostname or "").endswith(
+            (".amazonaws.com", ".amazonaws.com.cn")
+        )
         self._virtual = options.addressing == "virtual" or (
             # A dot in the name does not match the endpoint's wildcard certificate; other servers rarely answer to bucket
             # host names.
@@ -130,6 +135,17 @@ class S3Client:
         signed = self._signer.headers(credentials, method, self._host, path, query=encoded, headers=headers)
         url = f"{self._origin}{path}?{encoded}" if encoded else f"{self._origin}{path}"
         return await self._transport.send(Request(method, url, signed, body, expect))
+
+    async def head(self, key: str) -> StoredObject | None:
+        """The object as it is now; None if there is none. A HEAD has no error body, and without s3:ListBucket a missing object is
+        a 403 (https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html).
+        """
+        response = await self.send("HEAD", key, headers=[("x-amz-checksum-mode", "ENABLED")])
+        if response.status == 404:
+            return None
+        if response.status != 200:
+            raise self.failure(response, "look at", key)
+        return stored(key, int(response.headers.get("content-length", 0)), response.headers)
 
     def failure(self, response: Response, doing: str, key: str | None) -> ObjectError:
         """The error that an answer means. `doing` says what was tried, for people: "read", "write", "list"."""

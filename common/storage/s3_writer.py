@@ -18,7 +18,8 @@ from common.errors import (
 )
 from common.objects import StoredObject, Version
 from common.storage.base import MIB, Absent, PartReceipt
-from common.storage.s3_headers import crc32c_text, etag, stored, to_wire, whole_crc32c
+from common.storage.names import SOURCE_VERSION
+from common.storage.s3_headers import crc32c_text, etag, to_wire, whole_crc32c
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,12 +44,7 @@ class S3Writer:
 
     async def stat(self, key: str) -> StoredObject | None:
         self._check(key)
-        response = await self._client.send("HEAD", key, headers=[("x-amz-checksum-mode", "ENABLED")])
-        if response.status == 404:
-            return None
-        if response.status != 200:
-            raise self._failure(response, "look at", key)
-        return stored(key, int(response.headers.get("content-length", 0)), response.headers)
+        return await self._client.head(key)
 
     async def put(self, key: str, body: Body, precondition: Precondition) -> StoredObject:
         self._check(key)
@@ -60,7 +56,7 @@ class S3Writer:
         if whole_crc32c(response.headers) == body.crc32c:
             # S3 has compared the checksum with the bytes it stored and says so; nothing is left to ask.
             return _written(key, len(body.data), response, body.headers, body.crc32c)
-        return await self.confirm(key, len(body.data), etag(response.headers.get("etag", "")))
+        return await self.confirm(key, len(body.data), etag(response.headers.get("etag", "")), body.headers)
 
     async def begin(self, key: str, size: int, headers: Headers, precondition: Precondition) -> Upload:
         self._check(key)
@@ -70,15 +66,22 @@ class S3Writer:
         found = _UPLOAD_ID.search(response.body)
         if response.status != 200 or found is None:
             raise self._failure(response, "begin an upload of", key)
-        return S3Upload(self, self._client, key, size, precondition, token=found[1].decode())
+        return S3Upload(self, self._client, key, size, headers, precondition=precondition, token=found[1].decode())
 
     async def close(self) -> None:
         await self._client.close()
 
-    async def confirm(self, key: str, size: int, token: str) -> StoredObject:
-        """The object that was just written, by the service's word: not every S3 tells or checks what it stored."""
+    async def confirm(self, key: str, size: int, token: str, headers: Headers) -> StoredObject:
+        """The object that was just written, by the service's word: not every S3 tells or checks what it stored.
+
+        It is ours if it has the ETag of the answer, or, from servers that change the ETag afterwards, our provenance.
+        """
         found = await self.stat(key)
-        if found is None or found.size != size or (token and found.version.token != token and found.crc32c is None):
+        source = headers.metadata.get(SOURCE_VERSION)
+        ours = found is not None and (
+            found.version.token == token or (source is not None and found.headers.metadata.get(SOURCE_VERSION) == source)
+        )
+        if found is None or found.size != size or not ours:
             there = "nothing" if found is None else f"{found.size} bytes"
             raise ChecksumMismatch(
                 f"wrote {size} bytes to {self._name(key)!r}, and there is {there}: someone else writes there too?"
@@ -105,13 +108,22 @@ class S3Upload:
     """A multipart upload. `token` is its upload id, which grants nothing without credentials."""
 
     def __init__(
-        self, writer: S3Writer, client: S3Client, key: str, size: int, precondition: Precondition, *, token: str
+        self,
+        writer: S3Writer,
+        client: S3Client,
+        key: str,
+        size: int,
+        headers: Headers,
+        *,
+        precondition: Precondition,
+        token: str,
     ) -> None:
         self.token = token
         self._writer = writer
         self._client = client
         self._key = key
         self._size = size
+        self._headers = headers
         self._precondition = precondition
         self._over = False
 
@@ -149,7 +161,7 @@ class S3Upload:
         self._over = True
         token = _ETAG.search(response.body)
         whole = etag(token[1].decode().replace("&quot;", '"')) if token else ""
-        return await self._writer.confirm(self._key, self._size, whole)
+        return await self._writer.confirm(self._key, self._size, whole, self._headers)
 
     async def abort(self) -> None:
         if self._over:

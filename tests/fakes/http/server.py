@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     import ssl
 
 _TURNS_TO_CONNECT = 4
-"""asyncio needs three turns of the loop from an accepted socket to `connection_made`; one that is lost in between stays open."""
+"""asyncio needs three turns of the loop from an accepted socket to `connection_made`. It loses, unclosed, a socket that was
+accepted before `Server.close` and would become a connection after it, so we stop accepting first."""
 
 log = logging.getLogger(__name__)
 
@@ -58,9 +59,11 @@ class HttpServer(ABC):
         if self._server is None:
             return
         server, self._server = self._server, None
-        server.close()
+        for listener in server.sockets:
+            asyncio.get_running_loop().remove_reader(listener.fileno())
         for _ in range(_TURNS_TO_CONNECT):
             await asyncio.sleep(0)
+        server.close()
         tasks = [connection.task for connection in self.connections]
         for connection in list(self.connections):
             connection.transport.abort()

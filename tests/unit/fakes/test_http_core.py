@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import http.client
 import socket
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -161,3 +164,27 @@ async def test_in_an_event_loop_closing_ends_open_connections() -> None:
 def test_a_taken_port_is_reported_to_whoever_starts_the_thread(echo: Echo) -> None:
     with pytest.raises(OSError, match="in use"), Echo(port=echo.port):
         pass
+
+
+def test_closing_while_clients_come_leaves_no_socket_open() -> None:
+    # Given clients that never stop connecting
+    stop = threading.Event()
+
+    def connect(address: tuple[str, int]) -> None:
+        with contextlib.suppress(OSError):
+            while not stop.is_set():
+                with socket.create_connection(address, timeout=20) as sock:
+                    sock.sendall(b"GET / HTTP/1.1\r\n\r\n")
+                    sock.recv(100)
+
+    # When servers come and go
+    for _ in range(10):
+        with Echo() as server:
+            client = threading.Thread(target=connect, args=((server.host, server.port),))
+            client.start()
+        # Then every client is let go, and nothing is left for the collector to complain of
+        stop.set()
+        client.join(timeout=10)
+        assert not client.is_alive()
+        stop.clear()
+    gc.collect()

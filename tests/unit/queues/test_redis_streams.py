@@ -328,18 +328,3 @@ async def test_a_password_is_used_and_a_wrong_one_is_named(tmp_path: Path, fresh
                 await RedisQueue.open(settings_at(server.address, fresh, password=wrong))
     finally:
         manager.__exit__(None, None, None)
-
-
-@pytest.mark.parametrize(
-    ("address", "expected"),
-    [
-        ("host:7000", {"host": "host", "port": 7000}),
-        ("redis://host:7000/3", {"host": "host", "port": 7000, "db": 3}),
-        ("unix:///run/redis.sock", {"path": "/run/redis.sock"}),
-    ],
-)
-def test_each_kind_of_address_is_understood(address: str, expected: dict[str, object]) -> None:
-    connection = redis_streams._connect(RedisSettings(address=address, password=SecretStr("pw")))
-    options = connection.connection_pool.connection_kwargs
-    assert expected.items() <= options.items()
-    assert options["password"] == "pw"

@@ -1,0 +1,172 @@
+"""Reading the error topic without emptying it, and sending its tasks again.
+
+A report is taken off the topic only after the queue has confirmed its task: what is interrupted here is sent twice at worst.
+Reports that are only looked at are handed back at the end of the run, not before, so that no report is seen twice in it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from common import report as reports
+from common.errors import Malformed
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from datetime import datetime
+
+    from common.queues.base import Delivery, Queue
+    from common.report import Report
+
+AT_ONCE = 100
+WAIT = 2.0
+EMPTY_ANSWERS = 2
+"""So often in a row nothing came within WAIT seconds: the topic counts as read. Pub/Sub may answer nothing and have something."""
+MOST_HELD = 10_000
+"""Reports looked at in one run: their leases are kept up, and they are in memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which reports are meant; None means any."""
+
+    category: str | None = None
+    route: str | None = None
+
+    def takes(self, report: Report) -> bool:
+        return self.category in (None, report.category) and self.route in (None, report.route)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One message of the error topic. `report` is None where it is none of ours; then `fault` says why."""
+
+    delivery: Delivery
+    report: Report | None
+    fault: str = ""
+
+
+Held = dict[int, "Delivery"]
+"""By identity: what a delivery is equal to is the queue's own affair."""
+Outcome = Literal["sent", "would_send", "not_selected", "not_a_report", "truncated", "failed_again"]
+
+
+async def entries(queue: Queue, held: Held) -> AsyncIterator[list[Entry]]:
+    """The messages of the error topic as they come, until there seem to be no more.
+
+    Each is put into `held`; whoever settles one takes it out.
+    """
+    seen, empty = 0, 0
+    while seen < MOST_HELD and empty < EMPTY_ANSWERS:
+        there = await queue.backlog()
+        if there is not None and len(held) >= there:
+            return
+        deliveries = await queue.receive(min(AT_ONCE, MOST_HELD - seen), WAIT)
+        empty = 0 if deliveries else empty + 1
+        seen += len(deliveries)
+        held.update((id(delivery), delivery) for delivery in deliveries)
+        if deliveries:
+            yield [_entry(delivery) for delivery in deliveries]
+
+
+def _entry(delivery: Delivery) -> Entry:
+    try:
+        return Entry(delivery, reports.decode(delivery.payload))
+    except Malformed as error:
+        return Entry(delivery, None, str(error))
+
+
+async def look(queue: Queue, selection: Selection, limit: int) -> list[Entry]:
+    """The first `limit` entries that are meant, and everything handed back."""
+    found: list[Entry] = []
+    async with _held(queue) as held:
+        async for batch in entries(queue, held):
+            found += [entry for entry in batch if _meant(entry, selection)]
+            if len(found) >= limit:
+                break
+    return found[:limit]
+
+
+def _meant(entry: Entry, selection: Selection) -> bool:
+    return selection == Selection() if entry.report is None else selection.takes(entry.report)
+
+
+async def redrive(
+    errors: Queue, tasks: Queue, selection: Selection, *, limit: int, dry_run: bool, started: datetime
+) -> AsyncIterator[tuple[Entry, Outcome]]:
+    """Send the tasks of the reports that are meant to the queue again, at most `limit`.
+
+    What failed after `started` stays: it was sent by this very run and has come back.
+    """
+    left = limit
+    async with _held(errors) as held:
+        async for batch in entries(errors, held):
+            judged = [(entry, _judge(entry, selection, started)) for entry in batch]
+            chosen = [entry for entry, outcome in judged if outcome == "sent"][:left]
+            left -= len(chosen)
+            if chosen and not dry_run:
+                await _send_again(tasks, chosen, held)
+            for entry, outcome in judged:
+                if outcome != "sent":
+                    yield entry, outcome
+                elif entry in chosen:
+                    yield entry, "would_send" if dry_run else "sent"
+            if left <= 0:
+                break
+
+
+async def forget(errors: Queue, take_back: Callable[[str, str], Awaitable[object]]) -> int:
+    """Take every report of a task off the topic, and how many they were. `take_back(route, key)` first makes sure that the
+    object will be found anew: what is interrupted here is done again.
+    """
+    forgotten = 0
+    async with _held(errors) as held:
+        async for batch in entries(errors, held):
+            ours = [(entry, entry.report.route, entry.report.key) for entry in batch if entry.report is not None]
+            known = [(entry, route, key) for entry, route, key in ours if route is not None and key is not None]
+            await asyncio.gather(*(take_back(route, key) for _, route, key in known))
+            await asyncio.gather(*(entry.delivery.ack() for entry, _, _ in known))
+            for entry, _, _ in known:
+                del held[id(entry.delivery)]
+            forgotten += len(known)
+    return forgotten
+
+
+def _judge(entry: Entry, selection: Selection, started: datetime) -> Outcome:
+    report = entry.report
+    if report is None:
+        return "not_a_report"
+    if not selection.takes(report):
+        return "not_selected"
+    if report.truncated:
+        return "truncated"
+    return "failed_again" if report.failed >= started else "sent"
+
+
+async def _send_again(tasks: Queue, chosen: list[Entry], held: Held) -> None:
+    await tasks.send([entry.report.payload for entry in chosen if entry.report is not None])
+    await asyncio.gather(*(entry.delivery.ack() for entry in chosen))
+    for entry in chosen:
+        del held[id(entry.delivery)]
+
+
+@asynccontextmanager
+async def _held(queue: Queue) -> AsyncIterator[Held]:
+    """Deliveries whose leases are kept up until they are handed back at the end, whatever ended it."""
+    held: Held = {}
+    renewing = asyncio.create_task(_renew(held, queue.lease / 3))
+    try:
+        yield held
+    finally:
+        renewing.cancel()
+        await asyncio.gather(*(delivery.nack() for delivery in held.values()))
+        await asyncio.wait([renewing])
+
+
+async def _renew(held: Held, every: float) -> None:
+    while True:
+        await asyncio.sleep(every)
+        await asyncio.gather(*(delivery.extend() for delivery in held.values()))

@@ -1,0 +1,143 @@
+"""`brigade errors`: what could not be moved, and sending it again."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from brigade.error_topic import Entry, Outcome, Selection, look, redrive
+from brigade.invocation import Invocation, echo_json, examples, pass_invocation, run
+from common.errors import Category
+from common.queues.registry import open_errors, open_queue
+from common.redaction import printable
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable
+
+    from common.config import Settings
+    from common.queues.base import Queue
+
+_CATEGORIES = ", ".join(Category)
+_category = click.option("--category", help=f"One kind of failure only: {_CATEGORIES}.")
+_route = click.option("--route", help="One route only.")
+_json = click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
+
+_KEPT: dict[Outcome, str] = {
+    "not_a_report": "not a report of ours",
+    "truncated": "its message was too large to keep whole",
+    "failed_again": "it has failed again since this command began",
+}
+
+
+@click.group(short_help="List what could not be moved, or send it again.")
+def errors() -> None:
+    """What could not be moved: every task that was given up is kept on the error topic with its reason."""
+
+
+@errors.command("list", epilog=examples("brigade errors list", "brigade errors list --category forbidden --json"))
+@_category
+@_route
+@click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="At most so many.")
+@_json
+@pass_invocation
+def list_errors(invocation: Invocation, *, category: str | None, route: str | None, limit: int, as_json: bool) -> None:
+    """Show what could not be moved and why. The error topic stays as it is."""
+    settings = invocation.load({"queue"})
+    found = run(_look(settings, Selection(category, route), limit))
+    for entry in found:
+        if as_json:
+            echo_json(described(entry))
+        else:
+            click.echo(line(entry))
+    if not as_json:
+        click.echo(f"{len(found)} shown" if found else "nothing here", err=True)
+
+
+@errors.command(
+    "redrive", epilog=examples("brigade errors redrive --dry-run", "brigade errors redrive --category forbidden --route photos")
+)
+@_category
+@_route
+@click.option("--limit", type=click.IntRange(min=1), help="At most so many. [default: all]")
+@click.option("--dry-run", is_flag=True, help="Only say what would be sent.")
+@_json
+@pass_invocation
+def redrive_errors(
+    invocation: Invocation, *, category: str | None, route: str | None, limit: int | None, dry_run: bool, as_json: bool
+) -> None:
+    """Send the original tasks to the queue again, once the cause is gone.
+
+    A task that was sent is taken off the error topic; everything else stays on it.
+
+    """
+    settings = invocation.load({"queue"})
+    counts = run(_redrive(settings, Selection(category, route), limit or sys.maxsize, dry_run=dry_run, as_json=as_json))
+    sent = counts["would_send"] if dry_run else counts["sent"]
+    if as_json:
+        echo_json({"sent": 0 if dry_run else sent, **{outcome: counts[outcome] for outcome in ("would_send", *_KEPT)}})
+        return
+    click.echo(f"{sent} {'would be sent' if dry_run else 'sent'} again")
+    for outcome, reason in _KEPT.items():
+        if counts[outcome]:
+            click.echo(f"{counts[outcome]} left on the error topic: {reason}")
+
+
+def described(entry: Entry) -> dict[str, Any]:
+    """The entry as plain JSON values, without the payload: it repeats the rest, and may be large."""
+    report = entry.report
+    if report is None:
+        return {"category": None, "message": f"not a report of ours: {entry.fault}", "bytes": len(entry.delivery.payload)}
+    return {
+        "category": report.category,
+        "message": report.message,
+        "route": report.route,
+        "key": report.key,
+        "attempts": report.attempts,
+        "worker": report.worker,
+        "queued": None if report.queued is None else report.queued.isoformat(),
+        "failed": report.failed.isoformat(),
+    }
+
+
+def line(entry: Entry) -> str:
+    """The entry for people: when, what, which object, why."""
+    report = entry.report
+    if report is None:
+        return printable(f"{'-':<20}  not_a_report  {entry.fault}")
+    which = f"{report.route}: {report.key}" if report.key is not None else "a message that is no task"
+    when = report.failed.strftime("%Y-%m-%d %H:%M:%SZ")
+    times = "1 attempt" if report.attempts == 1 else f"{report.attempts} attempts"
+    return printable(f"{when}  {report.category}  {which}  ({times})  {report.message}")
+
+
+async def _look(settings: Settings, selection: Selection, limit: int) -> list[Entry]:
+    async with _closing(open_errors(settings)) as queue:
+        return await look(queue, selection, limit)
+
+
+async def _redrive(settings: Settings, selection: Selection, limit: int, *, dry_run: bool, as_json: bool) -> Counter[Outcome]:
+    counts: Counter[Outcome] = Counter()
+    async with _closing(open_errors(settings)) as error_topic, _closing(open_queue(settings)) as tasks:
+        started = datetime.now(UTC)
+        async for entry, outcome in redrive(error_topic, tasks, selection, limit=limit, dry_run=dry_run, started=started):
+            counts[outcome] += 1
+            if dry_run and outcome == "would_send":
+                if as_json:
+                    echo_json(described(entry))
+                else:
+                    click.echo(line(entry))
+    return counts
+
+
+@asynccontextmanager
+async def _closing(opening: Awaitable[Queue]) -> AsyncIterator[Queue]:
+    queue = await opening
+    try:
+        yield queue
+    finally:
+        await queue.close()

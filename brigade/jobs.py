@@ -1,0 +1,47 @@
+"""`brigade jobs`: what the publisher did, run by run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from brigade.invocation import Invocation, echo_json, examples, opened_store, pass_invocation, run, table
+from common.redaction import printable
+from common.state.jobs import Jobs
+from publisher.api.jobs import describe
+
+if TYPE_CHECKING:
+    from common.config import Settings
+
+_COLUMNS = ("id", "kind", "state", "listed", "published", "consumed", "already", "superseded", "failed", "bytes", "started")
+
+
+@click.group(short_help="List what the publisher did.")
+def jobs() -> None:
+    """What the publisher did: one job per run over a route."""
+
+
+@jobs.command("list", epilog=examples("brigade jobs list --limit 5", "brigade jobs list --json"))
+@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="The most recent ones.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
+@pass_invocation
+def list_jobs(invocation: Invocation, *, limit: int, as_json: bool) -> None:
+    """Show the most recent jobs with their counters, the newest first."""
+    recent = run(_recent(invocation.load({"redis"}), limit))
+    if as_json:
+        for job in recent:
+            echo_json(job)
+        return
+    if not recent:
+        click.echo("no job yet: `brigade publish` opens one for every route at start", err=True)
+        return
+    table([_COLUMNS, *(tuple(str(job[column]) for column in _COLUMNS) for job in recent)])
+    for job in recent:
+        if job["message"]:
+            click.echo(f"{job['id']}: {printable(job['message'])}")
+
+
+async def _recent(settings: Settings, limit: int) -> list[dict[str, Any]]:
+    async with opened_store(settings) as store:
+        return [describe(job) for job in await Jobs(store).recent(limit)]

@@ -1,0 +1,110 @@
+"""`brigade sync`: both halves on one machine, with an embedded Redis and nothing to set up."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from brigade import progress, sync_run
+from brigade.embedded import Pair, redis_program, state_directory
+from brigade.invocation import Invocation, examples, pass_invocation, run
+from common.config import LogSettings
+from common.errors import SettingsError
+from common.location import Location
+from common.telemetry import configure
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_ENDPOINTS = {"s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"), "gs": ("STORAGE_EMULATOR_HOST",)}
+MOST_PROCESSES = 8
+"""By default. More are rarely faster on one machine; --processes may say otherwise."""
+
+
+@click.command(
+    short_help="Copy a bucket or directory from this machine.",
+    epilog=examples(
+        "brigade sync s3://photos gs://photos-copy",
+        "brigade sync s3://photos/2024 gs://archive/photos --processes 4",
+        "brigade sync /srv/data s3://backup --destination-endpoint https://minio.example:9000",
+    ),
+)
+@click.argument("source")
+@click.argument("destination")
+@click.option(
+    "--processes", type=click.IntRange(1, 256), help=f"Worker processes. [default: one per core, at most {MOST_PROCESSES}]"
+)
+@click.option("--slots", type=click.IntRange(1, 10_000), help="Objects in flight per process. [default: 128]")
+@click.option("--source-endpoint", metavar="URL", help="Where the source's service is, if not at its provider.")
+@click.option("--destination-endpoint", metavar="URL", help="The same for the destination.")
+@click.option(
+    "--state-dir", type=click.Path(path_type=Path, file_okay=False), help="Where progress is kept. [default: ~/.local/state]"
+)
+@click.option("--json", "as_json", is_flag=True, help="Progress, failures and summary as JSON lines.")
+@click.option("--quiet", is_flag=True, help="No progress: only failures and the summary.")
+@pass_invocation
+def sync(
+    invocation: Invocation,
+    *,
+    source: str,
+    destination: str,
+    processes: int | None,
+    slots: int | None,
+    source_endpoint: str | None,
+    destination_endpoint: str | None,
+    state_dir: Path | None,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Copy everything from SOURCE to DESTINATION that is not there yet.
+
+    Both are s3://bucket/prefix, gs://bucket/prefix, file:///directory or a directory. Nothing is ever deleted. Interrupted, or
+    run again later, it goes on where it stopped and copies only what is new, changed, or failed before.
+
+    Credentials come from the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, GCP_CREDENTIALS, …) or from what the machine
+    has (profiles, instance roles, application default credentials). Routes in brigade.toml play no part.
+    """
+    route = _route(source, destination, source_endpoint, destination_endpoint)
+    ends = Location.parse(str(route["source"])), Location.parse(str(route["destination"]))
+    redis_program()
+    given = {"SYSTEM_MAX_WORKERS": slots, "BRIGADE_PROCESSES": processes}
+    defaults = {"BRIGADE_LOG_LEVEL": "WARNING", "BRIGADE_PROCESSES": str(min(os.cpu_count() or 1, MOST_PROCESSES))}
+    environ = {**defaults, **invocation.environ, **{name: str(value) for name, value in given.items() if value is not None}}
+    pair = Pair(*ends, source_endpoint or _endpoint(environ, ends[0]), destination_endpoint or _endpoint(environ, ends[1]))
+    plan = sync_run.Plan(directory=(state_dir or state_directory(environ, pair)).absolute(), pair=pair, environ=environ)
+    configure(LogSettings(level="WARNING"))
+    with progress.display(as_json=as_json, quiet=quiet) as display:
+        return run(sync_run.run(plan, route, display))
+
+
+def _endpoint(environ: Mapping[str, str], location: Location) -> str | None:
+    """Where the environment says that the service of the location is."""
+    return next((environ[name] for name in _ENDPOINTS.get(location.scheme, ()) if environ.get(name)), None)
+
+
+def _route(source: str, destination: str, source_endpoint: str | None, destination_endpoint: str | None) -> dict[str, object]:
+    faults: list[str] = []
+    route: dict[str, object] = {"name": "sync"}
+    for name, text in (("source", source), ("destination", destination)):
+        try:
+            text.encode()
+            location = Location.parse(text if "://" in text else f"file://{os.path.abspath(text)}")  # noqa: PTH100 - resolves ".."
+        except UnicodeEncodeError:
+            faults.append(f"{name.upper()}: is not UTF-8: give the directory a name that is")
+        except ValueError as error:
+            faults.append(f"{name.upper()}: {error}")
+        else:
+            if location.scheme == "memory":
+                faults.append(f"{name.upper()}: memory:// lives in one process: write s3://, gs:// or file:///")
+            if location.scheme == "file" and not Path(location.prefix).is_dir():
+                faults.append(f"{name.upper()}: there is no directory {location.prefix}: create it, or mount what belongs there")
+            route[name] = str(location)
+    if faults:
+        raise SettingsError(faults)
+    for name, endpoint in (("source_options", source_endpoint), ("destination_options", destination_endpoint)):
+        if endpoint is not None:
+            route[name] = {"endpoint": endpoint}
+    return route

@@ -1,0 +1,294 @@
+"""One sync from start to end: state, workers, publisher, progress, and what is left to say.
+
+Whatever ends it, everything is stopped in the same order: publisher, workers, queue, Redis. What was not finished stays in the
+state directory, and the next run of the same pair goes on from there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import time
+from collections import Counter
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from brigade.embedded import Pair, claim_directory, embedded_redis, locked
+from brigade.error_topic import Selection, forget, look
+from brigade.errors import described, line
+from brigade.invocation import CANNOT_START, FAILED
+from brigade.kill import on_step
+from brigade.progress import Snapshot, size
+from brigade.worker_child import WorkerChild
+from common.errors import BrigadeError, ObjectError
+from common.queues.registry import open_errors, open_queue
+from common.settings import load
+from common.state.cache import Cache, Kind
+from common.state.jobs import Jobs
+from common.state.store import Store
+from publisher import runner
+from publisher.advice import explain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from brigade.progress import Display
+    from common.config import Settings
+    from common.queues.base import Queue
+    from common.state.jobs import Job
+
+EVERY = 0.5
+PASSES = 3
+"""An object that changes between listing and copying is copied in the next pass, if it then holds still. And a scan that goes
+on in the middle has to look at the beginning once more."""
+SHOWN_FAILURES = 20
+LISTED_FAILURES = 10_000
+JOBS_LOOKED_AT = 20
+LEASE_SECONDS = "15"
+"""How long the run after a killed one waits for what the dead workers held. Short, because all is on one machine."""
+COUNTERS = ("listed", "unchanged", "published", "consumed", "already", "superseded", "failed", "bytes")
+
+_NOT_OURS = (
+    *("BRIGADE_CONFIG", "AWS_S3_BUCKET", "GCP_BUCKET_NAME", "BRIGADE_QUEUE", "BRIGADE_REDIS_PREFIX"),
+    *("GCP_TOPIC_ID", "GCP_SUBSCRIPTION_ID", "PUBSUB_ERROR_TOP_ID", "PUBSUB_ERROR_SUBSCRIPTION_ID"),
+    *("REDIS_ADDRESS", "REDIS_PASSWORD", "REDIS_PASSWORD_FILE"),
+)
+"""Settings of a fleet. A sync has its own queue and Redis, and its state must not depend on what else is set on the machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be synced. `config` is the file with the one route, in the state directory."""
+
+    directory: Path
+    pair: Pair
+    environ: Mapping[str, str]
+
+    @property
+    def config(self) -> Path:
+        return self.directory / "route.toml"
+
+    @property
+    def log(self) -> Path:
+        return self.directory / "workers.log"
+
+    @property
+    def failures(self) -> Path:
+        return self.directory / "failures.jsonl"
+
+    def environment(self, redis_address: str) -> dict[str, str]:
+        """The environment of the workers: the user's own, with everything about queue and state replaced."""
+        kept = {name: value for name, value in self.environ.items() if name not in _NOT_OURS}
+        ours = {"BRIGADE_CONFIG": str(self.config), "BRIGADE_QUEUE": "redis", "REDIS_ADDRESS": redis_address}
+        return {"BRIGADE_LEASE_SECONDS": LEASE_SECONDS, **kept, **ours, "BRIGADE_LOG_FORMAT": "json"}
+
+    def settings(self, redis_address: str) -> Settings:
+        return load(self.environment(redis_address), self.config, needs={"routes", "queue", "redis"})
+
+
+class Stopped(Exception):  # noqa: N818 - named after the situation
+    """The user asked to stop."""
+
+
+class Ended(BrigadeError):  # noqa: N818 - named after the situation
+    """A part of the sync ended that should not have."""
+
+
+async def run(plan: Plan, route: Mapping[str, Any], display: Display) -> int:
+    """The exit code. Raises SettingsError when nothing could be started."""
+    with locked(plan.directory) as lock, _log(plan.log) as log:
+        claim_directory(plan.directory, plan.pair)
+        plan.config.touch(mode=0o600)
+        plan.config.write_text(route_as_toml(route), encoding="utf-8")
+        plan.settings("unix:///not/started/yet")
+        async with embedded_redis(plan.directory, lock) as redis, AsyncExitStack() as stack:
+            settings = plan.settings(redis.address)
+            store = await Store.open(settings.redis)
+            stack.push_async_callback(store.close)
+            await store.check()
+            errors, tasks = await open_errors(settings), await open_queue(settings)
+            stack.push_async_callback(errors.close)
+            stack.push_async_callback(tasks.close)
+            await _try_failed_again(errors, Cache(store), display)
+            workers = await WorkerChild.start(plan.environment(redis.address), settings.worker.processes, log, display.note)
+            stack.push_async_callback(workers.stop, settings.worker.grace_seconds + 15)
+            sync = _Sync(settings, Jobs(store), tasks, display, plan.environ)
+            try:
+                await _watched(sync, workers, redis.ended())
+            except Stopped:
+                display.note("stopping; what was not finished goes on when the same command is run again")
+                return FAILED
+            return await _conclude(sync, errors, display, plan)
+
+
+async def _watched(sync: _Sync, workers: WorkerChild, redis_ended: Any) -> None:
+    """Run the sync until it is through, the user stops it, or a part of it ends. A second signal kills the workers."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def asked_to_stop() -> None:
+        if stop.is_set():
+            workers.kill()
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, asked_to_stop)
+    work = asyncio.create_task(sync.run())
+    stopped, workers_ended, server_ended = map(asyncio.ensure_future, (stop.wait(), workers.ended(), redis_ended))
+    try:
+        await asyncio.wait([work, stopped, workers_ended, server_ended], return_when=asyncio.FIRST_COMPLETED)
+        if work.done():
+            return work.result()
+        if stopped.done():
+            raise Stopped
+        if server_ended.done():
+            workers.kill()  # nothing that they finish now could be recorded
+            raise Ended("the embedded Redis ended in mid-run; nothing is lost: run the same command again to go on")
+        raise Ended(f"the workers ended in mid-run (exit code {workers_ended.result()}); run the same command again to go on")
+    finally:
+        for task in (work, stopped, workers_ended, server_ended):
+            task.cancel()
+        await asyncio.gather(work, stopped, workers_ended, server_ended, return_exceptions=True)
+
+
+class _Sync:
+    """Publishes, watches, and counts. The state in Redis says what has ended; this holds nothing that matters."""
+
+    def __init__(self, settings: Settings, jobs: Jobs, tasks: Queue, display: Display, environ: Mapping[str, str]) -> None:
+        self._settings = settings
+        self._jobs = jobs
+        self._tasks = tasks
+        self._display = display
+        self._on_step = on_step(environ)
+        self._began = time.monotonic()
+        self._earlier: set[str] = set()
+        self.last = Snapshot(seconds=0.0, scanning=True)
+        self.changing = 0
+        """Objects that were not what had been listed when their turn came, in the last pass."""
+        self.broken: str | None = None
+        """Why the source could not be listed to the end."""
+
+    async def run(self) -> None:
+        """Until everything that is listed has been moved or given up."""
+        self._earlier = {job.id for job in await self._jobs.recent(JOBS_LOOKED_AT) if job.state in ("done", "failed")}
+        for _ in range(PASSES):
+            unfinished = await self._jobs.resumable(self._settings.routes[0].name)
+            scan = asyncio.create_task(runner.run_once(self._settings, kind="sync", on_step=self._on_step))
+            try:
+                await self._until_moved(scan)
+            finally:
+                scan.cancel()
+                await asyncio.gather(scan, return_exceptions=True)
+            if self.broken is not None:
+                return
+            job = await self._jobs.get(scan.result().id)
+            self.changing = _counter(job, "superseded") if job is not None else 0
+            if not self.changing and (unfinished is None or unfinished.checkpoint.after is None):
+                return
+
+    async def _until_moved(self, scan: asyncio.Task[Job]) -> None:
+        while True:
+            await asyncio.wait([scan], timeout=EVERY if not scan.done() else 0)
+            self.last = await self._snapshot(scanning=not scan.done())
+            self._display.show(self.last)
+            if scan.done():
+                self._look_at(scan)
+                if not await self._tasks.backlog():
+                    self.last = await self._snapshot(scanning=False)
+                    return
+                await asyncio.sleep(EVERY)
+
+    def _look_at(self, scan: asyncio.Task[Job]) -> None:
+        """A source that cannot be listed is for the user; what was listed before is moved all the same."""
+        error = scan.exception()
+        if isinstance(error, ObjectError):
+            self.broken = explain(self._settings.routes[0], error)
+        elif error is not None:
+            raise error
+
+    async def _snapshot(self, *, scanning: bool) -> Snapshot:
+        """Over all jobs that were not over when we began: an interrupted run left some, whose tasks are still moved."""
+        counts: Counter[str] = Counter()
+        for job in await self._jobs.recent(JOBS_LOOKED_AT):
+            if job.id not in self._earlier:
+                counts.update({name: _counter(job, name) for name in COUNTERS})
+        return Snapshot(seconds=time.monotonic() - self._began, scanning=scanning, **counts)
+
+
+def _counter(job: Job, name: str) -> int:
+    return int(getattr(job, name))
+
+
+async def _try_failed_again(errors: Queue, cache: Cache, display: Display) -> None:
+    """What an earlier run gave up gets another chance, because that is why the user runs the command again.
+
+    Without its record the scan publishes it anew.
+    """
+    total = 0
+    while forgotten := await forget(errors, lambda route, key: cache.delete_one(route, Kind.PUBLISHED, key)):
+        total += forgotten
+    if total:
+        display.note(f"{total:,} that failed in an earlier run are tried again")
+
+
+async def _conclude(sync: _Sync, errors: Queue, display: Display, plan: Plan) -> int:
+    """List what failed, sum up, and give the exit code."""
+    display.show(sync.last)
+    failures = await look(errors, Selection(), LISTED_FAILURES)
+    total = max(len(failures), await errors.backlog() or 0)
+    with plan.failures.open("w", encoding="ascii") as file:
+        for number, entry in enumerate(failures):
+            file.write(json.dumps(described(entry)) + "\n")
+            if number < SHOWN_FAILURES:
+                display.failure(described(entry), line(entry))
+    if total > SHOWN_FAILURES:
+        display.note(f"and {total - SHOWN_FAILURES:,} more failures, listed in {plan.failures}")
+    if sync.broken:
+        display.note(sync.broken)
+    if sync.changing:
+        display.note(f"{sync.changing:,} kept changing while they were copied: run the same command again")
+    categories = Counter(entry.report.category if entry.report else "not_a_report" for entry in failures)
+    summary = {
+        **asdict(sync.last),
+        "seconds": round(sync.last.seconds, 1),
+        "failed": total,
+        "categories": categories,
+        "message": sync.broken,
+    }
+    del summary["scanning"]
+    display.summary(summary, _summary_lines(sync.last, total, categories))
+    if sync.broken and not sync.last.listed:
+        return CANNOT_START
+    return FAILED if sync.broken or total or sync.changing else 0
+
+
+def _summary_lines(last: Snapshot, failed: int, categories: Counter[str]) -> list[str]:
+    speed = f"{last.consumed / last.seconds:,.0f} objects/s, {size(last.bytes / last.seconds)}/s" if last.seconds else ""
+    copied = f"{last.consumed:,} copied ({size(last.bytes)})"
+    there = f"{last.unchanged + last.already:,} there already"
+    lines = [f"{last.listed:,} objects listed, {copied}, {there}, {failed:,} failed", f"{last.seconds:.1f} s, {speed}"]
+    return lines + [f"  {count:,} {category}" for category, count in categories.most_common()]
+
+
+@contextmanager
+def _log(path: Path) -> Iterator[Any]:
+    with path.open("wb") as file:
+        yield file
+
+
+def route_as_toml(route: Mapping[str, Any]) -> str:
+    """The route as the settings file has it. A JSON string is a TOML string, but for DEL."""
+    lines = ["[[route]]"]
+    for name, value in route.items():
+        if isinstance(value, dict):
+            lines += ["", f"[route.{name}]", *(_assignment(inner, item) for inner, item in value.items())]
+        else:
+            lines.append(_assignment(name, value))
+    return "\n".join(lines) + "\n"
+
+
+def _assignment(name: str, value: Any) -> str:
+    return f"{name} = {json.dumps(value, ensure_ascii=False)}".replace("\x7f", "\\u007f")

@@ -1,0 +1,213 @@
+"""`brigade cache`, `errors` and `jobs` on a real Redis: the same answers as the HTTP API, for any key, and nothing lost."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from datetime import UTC, datetime
+
+import pytest
+
+from common.config import QueueSettings, RedisSettings, Route, Settings
+from common.location import Location
+from common.queues.registry import open_errors, open_queue
+from common.report import Report, encode
+from common.state.cache import Cache
+from common.state.claims import Settled, Settlement
+from common.state.jobs import Checkpoint, Jobs
+from common.state.records import Receipt
+from common.state.store import Store
+
+KEYS = ["a", "with: colon and space", "ключ\n", "*", "[a]?"]
+ROUTES = """
+[[route]]
+name = "photos"
+source = "s3://photos"
+destination = "gs://copy"
+"""
+FILMS = ROUTES.replace("photos", "films")
+
+
+@pytest.fixture
+def environ(redis_address, fresh):
+    return {"REDIS_ADDRESS": redis_address, "BRIGADE_REDIS_PREFIX": fresh, "BRIGADE_QUEUE": "redis", "BRIGADE_LOG_LEVEL": "error"}
+
+
+@pytest.fixture
+def settings(redis_address, fresh):
+    route = Route(name="photos", source=Location.parse("s3://photos"), destination=Location.parse("gs://copy"))
+    return Settings(routes=(route,), redis=RedisSettings(address=redis_address, prefix=fresh), queue=QueueSettings(kind="redis"))
+
+
+@pytest.fixture
+def filled(settings):
+    """Every key is published, and the first one consumed."""
+
+    async def fill():
+        store = await Store.open(settings.redis)
+        now = int(time.time())
+        job = await Jobs(store).open("photos", "sweep", now)
+        entries = [(key, f"etag {key}") for key in KEYS]
+        await Cache(store).record_published("photos", job.id, entries, now, Checkpoint("z", len(KEYS)), len(KEYS), 0)
+        receipt = Receipt(etag="etag a", size=3, crc32c=7, destination_version="9", at=now, worker="w")
+        await Cache(store).settle([Settlement("photos", "a", job.id, 0, "w", Settled.CONSUMED, receipt, 3)])
+        await store.close()
+        return job
+
+    return asyncio.run(fill())
+
+
+def test_cache_show_gives_every_record_whatever_its_key(filled, environ, brigade):
+    # When the cache is shown as JSON and as lines
+    as_json = brigade("cache", "show", "--json", **environ)
+    as_lines = brigade("cache", "show", **environ)
+
+    # Then every record is there once, in both
+    assert filled
+    shown = json.loads(as_json.out)
+    assert set(shown) == {"consumed:a", *(f"published:{key}" for key in KEYS)}
+    assert shown["published:*"]["etag"] == "etag *"
+    assert shown["consumed:a"]["size"] == 3
+    assert len(as_lines.out.splitlines()) == len(shown)
+
+
+def test_cache_show_of_one_kind_one_name_and_no_more_than_the_limit(filled, environ, brigade):
+    assert filled
+    assert list(json.loads(brigade("cache", "show", "--type", "consumed", "--json", **environ).out)) == ["consumed:a"]
+    assert len(json.loads(brigade("cache", "show", "--limit", "2", "--json", **environ).out)) == 2
+    (name,) = json.loads(brigade("cache", "show", "--name", "published:with: colon and space", "--json", **environ).out)
+    assert name == "published:with: colon and space"
+    absent = brigade("cache", "show", "--name", "consumed:*", **environ)
+    assert (absent.code, absent.out) == (1, "")
+    assert "there is no record consumed:*" in absent.err
+
+
+def test_an_empty_cache_is_an_empty_object(environ, brigade):
+    assert json.loads(brigade("cache", "show", "--json", **environ).out) == {}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (("--name", "a"), "--name is published:KEY or consumed:KEY"),
+        (("--name", "other:a"), "--name is published:KEY or consumed:KEY"),
+        (("--name", "consumed:a", "--type", "consumed"), "do not go together"),
+        (("--route", "nonsense"), "there is no route 'nonsense'"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(arguments, part, environ, brigade):
+    answer = brigade("cache", "show", *arguments, **environ)
+    assert answer.code == 2
+    assert part in answer.err
+
+
+def test_of_several_routes_one_has_to_be_named(filled, environ, brigade, tmp_path):
+    # Given settings with two routes
+    assert filled
+    (tmp_path / "brigade.toml").write_text(ROUTES + FILMS)
+
+    # When none is named, both are named in the answer; when one is, it is shown
+    answer = brigade("cache", "show", **environ)
+    assert answer.code == 2
+    assert "--route: photos, films" in answer.err
+    assert json.loads(brigade("cache", "show", "--route", "photos", "--type", "consumed", "--json", **environ).out)
+    assert json.loads(brigade("cache", "show", "--route", "films", "--json", **environ).out) == {}
+
+
+def test_cache_delete_asks_first(filled, environ, brigade, monkeypatch):
+    # Given nobody who would say yes
+    assert filled
+    monkeypatch.setattr("click.termui.visible_prompt_func", lambda _prompt: "n")
+
+    # When everything is to be deleted
+    answer = brigade("cache", "delete", **environ)
+
+    # Then nothing is
+    assert answer.code == 1
+    assert len(json.loads(brigade("cache", "show", "--json", **environ).out)) == len(KEYS) + 1
+
+
+def test_cache_delete_takes_exactly_what_is_named(filled, environ, brigade):
+    # One record whose key looks like a pattern, then one kind, then everything
+    assert filled
+    assert json.loads(brigade("cache", "delete", "--name", "published:*", "--yes", "--json", **environ).out) == {"deleted": 1}
+    assert brigade("cache", "delete", "--name", "published:*", "--yes", **environ).code == 1
+    assert brigade("cache", "delete", "--type", "consumed", "--yes", **environ).out == "1 deleted\n"
+    assert brigade("cache", "delete", "--yes", **environ).out == f"{len(KEYS) - 1} deleted\n"
+    assert json.loads(brigade("cache", "show", "--json", **environ).out) == {}
+
+
+def test_jobs_list(filled, environ, brigade):
+    as_json = json.loads(brigade("jobs", "list", "--json", **environ).out)
+    assert (as_json["id"], as_json["published"], as_json["consumed"]) == (filled.id, len(KEYS), 1)
+    heading, row = brigade("jobs", "list", **environ).out.splitlines()
+    assert heading.split()[0] == "id"
+    assert row.split()[0] == filled.id
+
+
+def test_no_job_yet_says_how_to_get_one(environ, brigade):
+    answer = brigade("jobs", "list", **environ)
+    assert (answer.code, answer.out) == (0, "")
+    assert "brigade publish" in answer.err
+
+
+def test_errors_are_listed_and_sent_again(settings, environ, brigade):
+    # Given two tasks that a worker has rejected
+    async def reject():
+        queue = await open_queue(settings)
+        await queue.send([b"task 0", b"task 1"])
+        for number, delivery in enumerate(await queue.receive(2, 5)):
+            now = datetime.now(UTC)
+            report = Report(
+                category=["forbidden", "archived"][number],
+                message="no permission\nforged line",
+                attempts=2,
+                worker="w",
+                queued=now,
+                failed=now,
+                route="photos",
+                key=f"k{number}",
+                payload=delivery.payload,
+            )
+            await delivery.reject(encode(report))
+        await queue.close()
+
+    asyncio.run(reject())
+
+    # When they are listed, twice
+    first, second = brigade("errors", "list", "--json", **environ), brigade("errors", "list", **environ)
+
+    # Then both are there both times, one line each
+    listed = [json.loads(line) for line in first.out.splitlines()]
+    assert {(entry["key"], entry["category"]) for entry in listed} == {("k0", "forbidden"), ("k1", "archived")}
+    assert len(second.out.splitlines()) == 2
+
+    # When one is sent again
+    assert "1 would be sent" in brigade("errors", "redrive", "--category", "archived", "--dry-run", **environ).out
+    answer = brigade("errors", "redrive", "--category", "archived", **environ)
+
+    # Then its original message is on the queue, and the other one is still listed
+    async def received():
+        queue = await open_queue(settings)
+        deliveries = await queue.receive(10, 5)
+        errors = await open_errors(settings)
+        left = await errors.backlog()
+        for delivery in deliveries:
+            await delivery.ack()
+        await queue.close()
+        await errors.close()
+        return [delivery.payload for delivery in deliveries], left
+
+    assert answer.code == 0
+    assert answer.out.splitlines()[0] == "1 sent again"
+    assert asyncio.run(received()) == ([b"task 1"], 1)
+    assert json.loads(brigade("errors", "redrive", "--json", **environ).out)["sent"] == 1
+    assert brigade("errors", "list", **environ).err == "nothing here\n"
+
+
+def test_a_redis_that_is_away_is_an_error_and_no_traceback(environ, brigade, monkeypatch):
+    monkeypatch.setattr("brigade.invocation.PATIENCE", 0.5)
+    answer = brigade("jobs", "list", **{**environ, "REDIS_ADDRESS": "127.0.0.1:1"})
+    assert answer.code == 1
+    assert "Redis at 127.0.0.1:1 does not answer" in answer.err

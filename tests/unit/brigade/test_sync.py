@@ -1,0 +1,241 @@
+"""`brigade sync` as its user runs it: as a program, on real directories, interrupted and killed, and always to be run again."""
+
+from __future__ import annotations
+
+import contextlib
+import filecmp
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from brigade.embedded import locked, redis_program
+from common.errors import SettingsError
+from tests.servers import missing
+
+pytestmark = pytest.mark.slow
+PATIENCE = 60
+
+
+@pytest.fixture(autouse=True)
+def _program():
+    try:
+        redis_program()
+    except SettingsError as error:
+        missing("Redis", str(error))
+
+
+@pytest.fixture
+def source(tmp_path):
+    directory = tmp_path / "source"
+    (directory / "sub").mkdir(parents=True)
+    return directory
+
+
+@pytest.fixture
+def destination(tmp_path):
+    directory = tmp_path / "destination"
+    directory.mkdir()
+    return directory
+
+
+@pytest.fixture
+def state(tmp_path):
+    return tmp_path / "state"
+
+
+def started(*arguments, state, **environ):
+    here = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "GCP_", "BRIGADE_", "REDIS_"))}
+    here["BRIGADE_PROCESSES"] = "1"  # a second one costs a second of start
+    here["BRIGADE_LEASE_SECONDS"] = "10"  # for so long a run waits for what a killed one held
+    command = [sys.executable, "-m", "brigade", "sync", *map(str, arguments), "--json", "--state-dir", str(state)]
+    return subprocess.Popen(
+        command, env={**here, **environ}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+
+
+def ended(process):
+    """Exit code, events on standard output, and standard error."""
+    out, err = process.communicate(timeout=PATIENCE)
+    assert "Traceback" not in err, err
+    return process.returncode, [json.loads(line) for line in out.splitlines()], err
+
+
+def sync(*arguments, state, **environ):
+    return ended(started(*arguments, state=state, **environ))
+
+
+def files(directory):
+    """What is there for its users. A killed worker may leave an unfinished upload behind, beside them."""
+    paths = (path.relative_to(directory) for path in directory.rglob("*") if path.is_file())
+    return {str(path) for path in paths if path.parts[0] != ".brigade-uploads"}
+
+
+def assert_equal(source, destination):
+    assert files(destination) == files(source)
+    _, different, faulty = filecmp.cmpfiles(source, destination, files(source), shallow=False)
+    assert not different
+    assert not faulty
+
+
+def fill(directory, count):
+    for number in range(count):
+        (directory / f"f {number:04}").write_bytes(b"%d" % number * 1000)
+
+
+def test_everything_arrives_once_and_changes_follow(source, destination, state):
+    # Given a directory with an empty file, one of several parts, and awkward names
+    fill(source / "sub", 30)
+    (source / "empty").touch()
+    (source / "large").write_bytes(os.urandom(5_000_000))
+    for name in ("50% #1?.txt", "ключ", "a+b&c=d"):
+        (source / name).write_text(name)
+
+    # When it is synced
+    code, events, _ = sync(source, destination, state=state, BRIGADE_PART_BYTES="1MiB", BRIGADE_BUFFER_BYTES="4MiB")
+
+    # Then everything is there
+    assert code == 0
+    assert_equal(source, destination)
+    assert events[-1]["event"] == "summary"
+    assert (events[-1]["listed"], events[-1]["consumed"], events[-1]["failed"]) == (35, 35, 0)
+
+    # When one file changes and the command is run again
+    (source / "empty").write_text("no longer")
+    code, events, _ = sync(source, destination, state=state)
+
+    # Then that one moves
+    assert code == 0
+    assert_equal(source, destination)
+    assert (events[-1]["listed"], events[-1]["consumed"], events[-1]["unchanged"]) == (35, 1, 34)
+
+
+def test_what_fails_is_listed_and_tried_again_next_time(source, destination, state):
+    # Given a destination where a file is in the way of a directory
+    fill(source / "sub", 3)
+    (source / "fine").write_text("x")
+    (destination / "sub").touch()
+
+    # When it is synced
+    code, events, _ = sync(source, destination, state=state, RETRY_ATTEMPTS="1")
+
+    # Then what failed is listed with its reason, and the rest is there
+    failures = [event for event in events if event["event"] == "failure"]
+    assert code == 1
+    assert {failure["key"] for failure in failures} == {f"sub/f {number:04}" for number in range(3)}
+    assert all(failure["category"] and failure["message"] for failure in failures)
+    assert events[-1]["failed"] == 3
+    assert len((state / "failures.jsonl").read_text().splitlines()) == 3
+    assert (destination / "fine").read_text() == "x"
+
+    # When the cause is gone and the command is run again
+    (destination / "sub").unlink()
+    code, events, err = sync(source, destination, state=state)
+
+    # Then nothing is left to complain about
+    assert code == 0
+    assert "3 that failed in an earlier run are tried again" in err
+    assert (events[-1]["consumed"], events[-1]["failed"]) == (3, 0)
+    assert_equal(source, destination)
+
+
+def wait_for_the_first_object(process, destination):
+    deadline = time.monotonic() + PATIENCE
+    while not files(destination):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=lambda number: number.name)
+def test_interrupted_in_any_way_it_goes_on_where_it_stopped(number, source, destination, state):
+    # Given a sync that is at work
+    fill(source / "sub", 600)
+    process = started(source, destination, "--slots", "2", state=state)
+    wait_for_the_first_object(process, destination)
+
+    # When another one is started on the same state, it is told who has it
+    code, _, err = sync(source, destination, state=state)
+    assert code == 2
+    assert f"process {process.pid} on" in err
+
+    # When the first one is interrupted
+    process.send_signal(number)
+    if number == signal.SIGKILL:
+        process.wait()
+        with contextlib.closing(process.stdout), contextlib.closing(process.stderr):
+            pass
+    else:
+        code, _, err = ended(process)
+        assert code == 1
+        assert "goes on when the same command is run again" in err
+        assert len(files(destination)) < 600
+
+    # Then its state is free, and nothing of it is left running (workers that lost their parent finish what they have)
+    with locked(state):
+        deadline = time.monotonic() + PATIENCE
+        while list(children_with(state)):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+    # When the command is run again, everything arrives
+    code, events, _ = sync(source, destination, state=state)
+    assert code == 0
+    assert events[-1]["failed"] == 0
+    assert_equal(source, destination)
+
+
+def children_with(state):
+    """Processes that have the state directory in their command line or environment."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if str(state).encode() in (process / "environ").read_bytes() and int(process.name) != os.getpid():
+                yield process.name
+
+
+def test_when_its_redis_dies_it_says_so_and_loses_nothing(source, destination, state):
+    # Given a sync that is at work
+    fill(source / "sub", 300)
+    process = started(source, destination, "--slots", "2", state=state)
+    wait_for_the_first_object(process, destination)
+
+    # When its server is killed
+    (server,) = servers_of(state)
+    os.kill(server, signal.SIGKILL)
+    code, _, err = ended(process)
+
+    # Then it says so, and goes on when it is run again
+    assert code == 1
+    assert "the embedded Redis ended in mid-run" in err
+    assert sync(source, destination, state=state)[0] == 0
+    assert_equal(source, destination)
+
+
+def servers_of(state):
+    """A server stands in the directory where its data is."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (process / "cwd").readlink() == state:
+                yield int(process.name)
+
+
+def test_a_source_that_does_not_exist_cannot_start(destination, state, s3_endpoint, fresh):
+    # When a bucket that does not exist is synced
+    code, events, err = sync(
+        *(f"s3://{fresh}-missing", destination, "--source-endpoint", s3_endpoint),
+        state=state,
+        AWS_ACCESS_KEY_ID="a",
+        AWS_SECRET_ACCESS_KEY="b",
+        AWS_REGION="us-east-1",
+    )
+
+    # Then it is named, with what to check
+    assert code == 2
+    assert f"{fresh}-missing" in err
+    assert "Check that the bucket" in err
+    assert events[-1]["message"]
