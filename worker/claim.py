@@ -6,6 +6,8 @@ precondition of the write.
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from common.batching import Batcher
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
 
     from common.state.cache import Cache
     from common.task import Task
+
+
+HAND_BACK_SECONDS = 5.0
 
 
 class Claims:
@@ -54,6 +59,12 @@ class Claims:
         """Give the object back unsettled, so that whoever gets the delivery next need not wait for the claim to run out."""
         self.forget(task)
         await self._cache.release([self._claim(task)])
+
+    async def hand_back(self, task: Task) -> None:
+        """Release at shutdown, if Redis answers soon. A claim that is left runs out by itself, and makes the next worker wait."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(HAND_BACK_SECONDS):
+                await self.release(task)
 
     async def renew(self) -> None:
         held: Sequence[Claim] = list(self._held.values())

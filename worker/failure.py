@@ -91,7 +91,7 @@ class Failures:
 
     def delay(self, failed: int, retry_after: float | None) -> float:
         """Seconds before attempt `failed` + 1: exponential with full jitter, and never sooner than the service asked for."""
-        spread = min(self._backoff * 2**failed, LONGEST_DELAY) * (0.5 + self._random() / 2)
+        spread: float = min(self._backoff * 2**failed, LONGEST_DELAY) * (0.5 + self._random() / 2)
         return min(max(spread, retry_after or 0.0), LONGEST_DELAY)
 
     def busy_delay(self) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -136,6 +137,9 @@ class Replicator:
             await self._failures.handle(delivery, task, error)
             return
         except BrigadeError:
+            raise
+        except asyncio.CancelledError:
+            await self._claims.hand_back(task)
             raise
         except Exception as error:
             log.exception("an object could not be moved, by a fault of ours", action="internal_error", key=task.key)

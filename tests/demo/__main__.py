@@ -60,7 +60,8 @@ class Api:
     def curl(self, path: str, *options: str) -> Any:
         """What a person types; the answer."""
         command = ["curl", "--silent", "--noproxy", "*", "--user", f"{USER}:$PASSWORD", *options, self.url + path]
-        console.print(f"  [bold]$ {shlex.join(command).replace(chr(39) + USER, USER).replace('PASSWORD' + chr(39), 'PASSWORD')}[/]")
+        typed = shlex.join(command).replace(f"'{USER}:$PASSWORD'", f"{USER}:$PASSWORD")
+        console.print(f"  [bold]$ {typed}[/]")
         if shutil.which("curl") is None:  # a bare machine may have none: the same request, without it
             return self.ask(path, "DELETE" if "DELETE" in options else "GET")
         real = [part.replace("$PASSWORD", self.password) for part in command]
@@ -72,7 +73,7 @@ def step(text: str) -> None:
     console.print(f"\n[bold cyan]{text}[/]")
 
 
-def check(held: bool, claim: str) -> None:  # noqa: FBT001 - reads as a sentence
+def check(held: bool, claim: str) -> None:
     if not held:
         raise DemoFailed(claim)
     console.print(f"  [green]✓[/] {claim}")
@@ -118,7 +119,9 @@ def follow(api: Api, job: str | None, total: int | None = None) -> dict[str, Any
             jobs = [api.ask(f"/jobs/{job}")] if job else api.ask("/jobs")["jobs"]
             if jobs:
                 found: dict[str, Any] = jobs[-1]
-                progress.update(bar, total=total or found["published"] or None, completed=found["published"] - found["outstanding"])
+                progress.update(
+                    bar, total=total or found["published"] or None, completed=found["published"] - found["outstanding"]
+                )
                 if found["state"] == "done":
                     return found
                 if found["state"] == "failed":
@@ -174,7 +177,9 @@ def run(queue: str, stack: ExitStack) -> None:
     step("A source bucket with everything that breaks careless programs")
     source, destination = Source(s3.url, "demo-source"), Destination(gcs.url, "demo-destination")
     objects, size = source.fill()
-    console.print(f"  {objects} objects, {size / 2**20:.0f} MiB: empty ones, 64 MiB, a multipart upload, names with '..', '//', '#', '🪣'")
+    console.print(
+        f"  {objects} objects, {size / 2**20:.0f} MiB: empty ones, 64 MiB, a multipart upload, names with '..', '//', '#', '🪣'"
+    )
 
     step("One publisher, two workers")
     lines = ExitStack()
@@ -189,7 +194,10 @@ def run(queue: str, stack: ExitStack) -> None:
         shares = [text.count('"object_replicated"') for text in (worker.read_text() for worker in workers)]
         check(min(shares) > 0, f"both workers took part: {shares[0]} and {shares[1]} objects")
         compared, wrong = differences(source, destination)
-        check(not wrong and compared == objects, f"all {compared} objects are at the destination, byte for byte" + "".join(wrong[:5]))
+        check(
+            not wrong and compared == objects,
+            f"all {compared} objects are at the destination, byte for byte" + "".join(wrong[:5]),
+        )
         resource = destination.resource(CHANGED)
         check(
             (resource["contentType"], resource["metadata"]["demo"]) == ("application/x-demo", "yes"),

@@ -102,6 +102,16 @@ class Line:
         finally:
             await store.close()
 
+    async def lose_queue(self) -> None:
+        """Delete everything that is on the queue, as a queue without a disk does when it restarts."""
+        store = await Store.open(RedisSettings(address=self.redis, prefix=self.name))
+        try:
+            names = [name async for name in store.client.scan_iter(f"{self.name}:{{queue}}:*")]
+            assert names
+            await store.client.delete(*names)
+        finally:
+            await store.close()
+
     async def left(self) -> tuple[int, int]:
         """(messages on the queue, messages on the error topic)"""
         settings = load(self.environ, None, needs={"queue", "redis"})

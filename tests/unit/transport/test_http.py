@@ -88,7 +88,13 @@ async def test_no_compression_and_no_waiting_for_100_continue_is_asked_for(serve
 
 @pytest.mark.parametrize(
     ("path", "says"),
-    [("/short", "60 bytes missing"), ("/reset", "curl"), ("/huge", "(?i)file size"), ("/endless", "(?i)file size"), ("/silent", "slow")],
+    [
+        ("/short", "60 bytes missing"),
+        ("/reset", "curl"),
+        ("/huge", "(?i)file size"),
+        ("/endless", "(?i)file size"),
+        ("/silent", "slow"),
+    ],
 )
 async def test_an_answer_that_is_not_whole_is_no_answer(server: Server, transport: Transport, path: str, says: str) -> None:
     with pytest.raises(Unavailable, match=says):

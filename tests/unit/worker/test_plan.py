@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from common.errors import TooLarge
 from common.storage import gcs, s3
-from common.storage.base import MIB, TIB
+from common.storage.base import MIB, TIB, Limits
 from worker.plan import plan
 
 PART = 16 * MIB
@@ -21,7 +21,7 @@ def test_small_objects_go_in_one_put(size: int) -> None:
 
 
 @given(st.integers(8 * MIB + 1, 600 * 1024 * MIB), st.sampled_from([gcs.LIMITS, s3.LIMITS]))
-def test_parts_cover_the_object_within_the_limits(size: int, limits: s3.Limits) -> None:
+def test_parts_cover_the_object_within_the_limits(size: int, limits: Limits) -> None:
     # Given an object larger than a part
     planned = plan("k", max(size, PART + 1), limits, PART, 128 * MIB)
     assert planned.part_bytes is not None

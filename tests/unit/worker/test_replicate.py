@@ -42,7 +42,7 @@ class Faulty:
         async def call(*args: object) -> object:
             self.calls.append(name)
             fault = self._faults.get(name)
-            return await (fault(plain, *args) if fault else plain(*args))
+            return await (fault(plain, *args) if fault else plain(*args))  # type: ignore[misc]
 
         return call
 
@@ -169,7 +169,12 @@ async def test_a_source_that_changed_meanwhile_is_published_anew(world: World, s
     # Then the old task ends, its successor names the new version, and nothing was written
     assert delivery.fate == ["ack"]
     (successor,) = world.sent()
-    assert (successor.version, successor.size, successor.job, successor.number) == (newer.version, size + 1, task.job, task.number)
+    assert (successor.version, successor.size, successor.job, successor.number) == (
+        newer.version,
+        size + 1,
+        task.job,
+        task.number,
+    )
     assert world.destination_store.writes == 0
     # And the successor can be claimed at once, arrives, and ends the count
     assert (await world.replicate(successor, "worker-2")).fate == ["ack"]

@@ -1,0 +1,307 @@
+"""A job from its first page to its end, with a real Redis and a real queue: complete, resumable, counted right."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from typing import TYPE_CHECKING
+
+import pytest
+
+from common.errors import Forbidden, LocationMissing, ObjectError, Unavailable
+from common.steps import Step
+from publisher.position import Position
+from publisher.publish import PAGES_UNDER_WAY
+from tests.unit.publisher.conftest import KillAt, Killed
+from tests.unit.publisher.listing import MODIFIED, FakeReader, thing
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from common.task import Task
+    from tests.unit.publisher.conftest import Surroundings
+
+NASTY = ["a b", "a+b", "a%20b", "a#b?c", "ключ", "x//y", "../up", "new\nline", "*", "published:a:b", "k" * 900]
+
+
+def keys(tasks: list[Task]) -> list[str]:
+    return sorted(task.key for task in tasks)
+
+
+async def test_everything_new_is_published_once_with_all_that_a_worker_needs(surroundings: Surroundings) -> None:
+    # Given objects with all kinds of names, and a marker
+    reader = FakeReader([*(thing(key, "e1", 7) for key in NASTY), thing("dir/", size=0)], page=4)
+    route = surroundings.route()
+    job = await surroundings.open()
+    # When the job is scanned
+    assert await surroundings.scanner(reader).run(route, job)
+    # Then there is one task for each, numbered without a gap
+    tasks = await surroundings.drain()
+    assert keys(tasks) == sorted(NASTY)
+    assert [task.number for task in tasks] == list(range(len(NASTY)))
+    task = next(task for task in tasks if task.key == "a b")
+    assert (task.route, task.version.token, task.size, task.modified, task.job) == ("r", "e1", 7, MODIFIED, job.id)
+    assert task.destination == "gs://destination-r/out/a b"
+    assert task.queued.timestamp() == surroundings.clock()
+    # And each is recorded as published, and the job waits for its tasks
+    records = await surroundings.cache.lookup("r", NASTY)
+    assert all(record.published is not None and record.published.etag == "e1" for record in records)
+    ended = await surroundings.job(job)
+    assert (ended.state, ended.published, ended.listed, ended.unchanged) == ("moving", len(NASTY), len(NASTY), 0)
+    assert reader.closed == 1
+    # When the workers are through
+    await surroundings.consume(tasks)
+    # Then the job is done
+    assert (await surroundings.job(job)).state == "done"
+
+
+async def test_the_second_scan_sends_only_what_changed(surroundings: Surroundings) -> None:
+    # Given ten consumed objects
+    route = surroundings.route()
+    objects = [thing(f"k{number}") for number in range(10)]
+    await surroundings.scanner(FakeReader(objects)).run(route, await surroundings.open())
+    await surroundings.consume(await surroundings.drain())
+    # When one has changed and one is new
+    objects[3] = thing("k3", "e2")
+    job = await surroundings.open()
+    await surroundings.scanner(FakeReader([*objects, thing("new")], page=3)).run(route, job)
+    # Then those two are sent
+    tasks = await surroundings.drain()
+    assert [(task.key, task.version.token) for task in tasks] == [("k3", "e2"), ("new", "e1")]
+    found = await surroundings.job(job)
+    assert (found.listed, found.unchanged, found.published) == (11, 9, 2)
+
+
+async def test_a_scan_with_nothing_to_send_is_done_at_once(surroundings: Surroundings) -> None:
+    # Given an empty source
+    job = await surroundings.open()
+    # When it is scanned
+    await surroundings.scanner(FakeReader([])).run(surroundings.route(), job)
+    # Then the job has ended
+    assert (await surroundings.job(job)).state == "done"
+
+
+async def test_what_is_published_but_never_consumed_is_published_again_later(surroundings: Surroundings) -> None:
+    # Given an object whose task is lost
+    route, reader = surroundings.route(), FakeReader([thing("a")])
+    await surroundings.scanner(reader).run(route, await surroundings.open())
+    assert keys(await surroundings.drain()) == ["a"]
+    # When it is scanned again soon, then it is taken to be in flight
+    surroundings.clock.time += 3599
+    await surroundings.scanner(reader).run(route, await surroundings.open())
+    assert await surroundings.drain() == []
+    # When `republish_after` has passed, then it is sent again
+    surroundings.clock.time += 1
+    await surroundings.scanner(reader).run(route, await surroundings.open())
+    assert keys(await surroundings.drain()) == ["a"]
+
+
+STEPS = [Step.PAGE_LISTED, Step.PAGE_DIFFED, Step.BATCH_QUEUED, Step.BATCH_RECORDED, Step.SCAN_ENDED]
+
+
+@pytest.mark.parametrize("workers_go_on", [False, True])
+@pytest.mark.parametrize("time", [1, 2, 5])
+@pytest.mark.parametrize("step", STEPS)
+async def test_a_crash_at_any_step_loses_nothing_and_counts_right(
+    surroundings: Surroundings, step: Step, time: int, workers_go_on: bool
+) -> None:
+    # Given seven pages of two, and a publisher that dies at some step, some time
+    route = surroundings.route()
+    objects = [thing(f"{number:02}") for number in range(14)]
+    reader = FakeReader(objects, page=2)
+    job = await surroundings.open()
+    delivered: list[Task] = []
+    dies = KillAt(step, 1 if step is Step.SCAN_ENDED else time)
+    with pytest.raises(Killed):
+        await surroundings.scanner(reader, on_step=dies).run(route, job)
+    # And workers that meanwhile move what was sent, or do not
+    if workers_go_on:
+        delivered = await surroundings.drain()
+        await surroundings.consume(delivered)
+    # When another publisher resumes the job
+    resumed = await surroundings.jobs.resumable("r")
+    assert resumed is not None
+    assert resumed.id == job.id
+    assert await surroundings.scanner(reader).run(route, resumed)
+    # Then it is not done before every object is
+    rest = await surroundings.drain()
+    delivered += rest
+    assert set(keys(delivered)) == {item.key for item in objects}
+    # And no number that counts stands for two objects
+    await surroundings.consume(rest[:-1])
+    before = await surroundings.job(job)
+    if rest:
+        assert before.state == "moving"
+    await surroundings.consume(rest[-1:])
+    ended = await surroundings.job(job)
+    assert ended.state == "done"
+    assert ended.outstanding == 0
+    assert ended.consumed + ended.already + ended.superseded + ended.failed == ended.published
+    # And every object is recorded as consumed
+    assert all(record.consumed for record in await surroundings.cache.lookup("r", [item.key for item in objects]))
+
+
+async def test_crash_after_crash_ends_in_the_same_place(surroundings: Surroundings) -> None:
+    # Given a publisher that dies again and again, at random steps, while workers consume some of what was sent, and late
+    route = surroundings.route()
+    objects = [thing(f"{number:03}") for number in range(60)]
+    dice = random.Random(7)
+    job = await surroundings.open()
+    waiting: list[Task] = []
+    for _ in range(40):
+        resumed = await surroundings.jobs.resumable("r")
+        if resumed is None:
+            break
+        dies = KillAt(dice.choice(STEPS), dice.randint(1, 4))
+        with contextlib.suppress(Killed):
+            await surroundings.scanner(FakeReader(objects, page=5), on_step=dies).run(route, resumed)
+        waiting += await surroundings.drain()
+        dice.shuffle(waiting)
+        some = dice.randint(0, len(waiting))
+        await surroundings.consume(waiting[:some])
+        del waiting[:some]
+    # When the scan has ended at last, and everything that was sent is consumed but one object
+    assert (await surroundings.job(job)).state in ("moving", "done")
+    await surroundings.consume(waiting)
+    # Then the job is done, and so is every object
+    ended = await surroundings.job(job)
+    assert (ended.state, ended.outstanding) == ("done", 0)
+    assert all(record.consumed for record in await surroundings.cache.lookup("r", [item.key for item in objects]))
+
+
+async def test_a_job_is_not_done_while_an_object_of_a_later_page_is_on_its_way(surroundings: Surroundings) -> None:
+    # Given a publisher that dies after the first page was queued, and workers that move that page at once
+    route = surroundings.route()
+    reader = FakeReader([thing(key) for key in "abcd"], page=2)
+    job = await surroundings.open()
+    with pytest.raises(Killed):
+        await surroundings.scanner(reader, on_step=KillAt(Step.BATCH_QUEUED)).run(route, job)
+    first = [task for task in await surroundings.drain() if task.key in "ab"]
+    await surroundings.consume(first)
+    # When the scan is resumed: it finds the first page unchanged and sends the second
+    resumed = await surroundings.jobs.resumable("r")
+    assert resumed is not None
+    await surroundings.scanner(reader).run(route, resumed)
+    # Then the numbers that were settled in the first life do not end the job
+    assert (await surroundings.job(job)).state == "moving"
+    rest = await surroundings.drain()
+    assert keys(rest) == ["c", "d"]
+    assert min(task.number for task in rest) > max(task.number for task in first)
+    await surroundings.consume(rest)
+    assert (await surroundings.job(job)).state == "done"
+
+
+async def test_a_resumed_scan_lists_from_its_checkpoint(surroundings: Surroundings) -> None:
+    # Given a scan that was told to stop after two pages
+    route = surroundings.route()
+    reader = FakeReader([thing(key) for key in "abcdef"], page=2)
+    job = await surroundings.open()
+    answers = iter([True, True, False])
+    assert not await surroundings.scanner(reader).run(route, job, wanted=lambda: next(answers))
+    # When it is resumed
+    stopped = await surroundings.job(job)
+    assert (stopped.state, Position.of(stopped.checkpoint).after) == ("scanning", "d")
+    await surroundings.scanner(reader).run(route, stopped)
+    # Then it goes on where it was, and nothing was sent twice
+    assert reader.listings == [None, "d"]
+    assert keys(await surroundings.drain()) == list("abcdef")
+    assert (await surroundings.job(job)).listed == 6
+
+
+async def test_a_scan_that_was_taken_over_moves_no_checkpoint(surroundings: Surroundings) -> None:
+    # Given a publisher that loses the lead after its first page
+    route = surroundings.route()
+    reader = FakeReader([thing(key) for key in "abcd"], page=1)
+    job = await surroundings.open()
+    held = iter([True, True])
+    # When it goes on as if nothing had happened
+    assert not await surroundings.scanner(reader).run(route, job, held=lambda: next(held, False))
+    # Then what it may no longer record is not recorded, and the job can be resumed
+    resumed = await surroundings.jobs.resumable("r")
+    assert resumed is not None
+    await surroundings.scanner(reader).run(route, resumed)
+    assert set(keys(await surroundings.drain())) == set("abcd")
+
+
+@pytest.mark.parametrize("error", [LocationMissing("no such bucket"), Forbidden("AccessDenied")])
+async def test_what_needs_a_person_fails_the_job_and_says_what_to_check(surroundings: Surroundings, error: ObjectError) -> None:
+    # Given a source that cannot be listed any more at its second page
+    def refuse(number: int) -> None:
+        if number == 1:
+            raise error
+
+    reader = FakeReader([thing(key) for key in "ab"], page=1, before_page=refuse)
+    job = await surroundings.open()
+    # When it is scanned
+    with pytest.raises(type(error)) as raised:
+        await surroundings.scanner(reader).run(surroundings.route(), job)
+    # Then the job has failed, and says where, why, and what to check
+    failed = await surroundings.job(job)
+    assert (failed.state, failed.message) == ("failed", str(raised.value))
+    assert "s3://source-r/in/" in str(raised.value)
+    assert str(error) in str(raised.value)
+    assert "Check that" in str(raised.value)
+    assert await surroundings.jobs.resumable("r") is None
+    # And what was listed before is on its way, and the reader is closed
+    assert keys(await surroundings.drain()) == ["a"]
+    assert reader.closed == 1
+
+
+async def test_what_passes_leaves_the_job_where_it_was(surroundings: Surroundings) -> None:
+    # Given a source that is away at its third page, once
+    trouble = [2]
+
+    def refuse(number: int) -> None:
+        if number in trouble:
+            trouble.clear()
+            raise Unavailable("503")
+
+    reader = FakeReader([thing(key) for key in "abcd"], page=1, before_page=refuse)
+    route = surroundings.route()
+    job = await surroundings.open()
+    with pytest.raises(Unavailable):
+        await surroundings.scanner(reader).run(route, job)
+    # When it is scanned again
+    resumed = await surroundings.jobs.resumable("r")
+    assert resumed is not None
+    assert resumed.id == job.id
+    await surroundings.scanner(reader).run(route, resumed)
+    # Then it went on at the page that failed, and everything was sent once
+    assert reader.listings == [None, "b"]
+    assert keys(await surroundings.drain()) == list("abcd")
+
+
+async def test_a_queue_that_is_slow_holds_the_listing_back(surroundings: Surroundings) -> None:
+    # Given a queue that confirms nothing for now
+    go = asyncio.Event()
+    send = surroundings.outlet.send
+
+    async def slow(messages: Sequence[bytes]) -> None:
+        await go.wait()
+        await send(messages)
+
+    surroundings.outlet.send = slow  # type: ignore[method-assign]
+    reader = FakeReader([thing(f"{number:02}") for number in range(50)], page=1)
+    job = await surroundings.open()
+    # When a scan goes as far as it can
+    scanning = asyncio.create_task(surroundings.scanner(reader).run(surroundings.route(), job))
+    await asyncio.sleep(0.3)
+    # Then it has stopped after the pages that may be under way, the one in hand and the one fetched ahead
+    assert reader.pages == PAGES_UNDER_WAY + 2
+    assert all(record.published is None for record in await surroundings.cache.lookup("r", ["00", "01"]))
+    # When the queue confirms
+    go.set()
+    # Then everything goes through
+    assert await scanning
+    assert len(await surroundings.drain()) == 50
+
+
+async def test_the_location_itself_is_no_object(surroundings: Surroundings) -> None:
+    # Given a route that wants markers too
+    reader = FakeReader([thing("", size=0), thing("", size=5), thing("dir/", size=0)])
+    job = await surroundings.open()
+    # When it is scanned
+    await surroundings.scanner(reader).run(surroundings.route(skip_directory_markers=False), job)
+    # Then markers with a name are sent, and what has none is not
+    assert keys(await surroundings.drain()) == ["dir/"]
