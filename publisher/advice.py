@@ -1,0 +1,26 @@
+"""What to check when a source cannot be listed. The backends say what happened; this says what a person can do about it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from common.errors import Category
+
+if TYPE_CHECKING:
+    from common.config import Route
+    from common.errors import ObjectError
+
+_ADVICE = {
+    Category.LOCATION_MISSING: "Check that the bucket or directory exists and is spelt like this, and that the region is right",
+    Category.FORBIDDEN: "Check that the credentials are the right ones and have not expired, and that they may list the source"
+    " (s3:ListBucket, storage.objects.list)",
+    Category.UNAVAILABLE: "The service or the network is away; the next sweep goes on where this one stopped",
+    Category.RATE_LIMITED: "The service asks for fewer requests; the next sweep goes on where this one stopped",
+}
+_OTHERWISE = "Check the source of the route, its region and its endpoint"
+
+
+def explain(route: Route, error: ObjectError) -> str:
+    """What, where, and what to check, in one line."""
+    what = str(error).rstrip(". ")
+    return f"route {route.name}: cannot list {route.source}: {what}. {_ADVICE.get(error.category, _OTHERWISE)}."

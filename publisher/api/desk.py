@@ -1,0 +1,33 @@
+"""What the views may ask of the rest of the publisher. The only way from the API to anything that holds state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+    from common.state.cache import Cache
+    from common.state.jobs import Job, Jobs
+    from publisher.api.bridge import Bridge
+
+
+class Scans(Protocol):
+    """Whoever runs the scans (publisher.schedule)."""
+
+    async def request(self, routes: Sequence[str]) -> list[Job]:
+        """One scanning job for each route: the one that is under way, or a new one that begins as soon as it can."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """`probes` name what the publisher needs, each with a check that raises BrigadeError when it is not to be had."""
+
+    bridge: Bridge
+    routes: Sequence[str]
+    cache: Cache
+    jobs: Jobs
+    scans: Scans
+    probes: Mapping[str, Callable[[], Awaitable[None]]]

@@ -1,0 +1,119 @@
+"""The HTTP server: waitress in threads of the publisher's process.
+
+Its buffers stay in memory: a reader who is slower than the records makes the sender wait at BUFFER_BYTES, long before the size
+at which waitress would write to disk. So the API takes at most THREADS x (BUFFER_BYTES + one page of records).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from waitress import wasyncore
+from waitress.server import create_server
+
+from common.errors import SettingsError
+from common.telemetry import get_logger
+from publisher.api.cache import StreamBroken
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from common.config import ApiSettings
+
+log = get_logger(__name__)
+
+THREADS = 8
+BUFFER_BYTES = 256 * 1024
+SPILL_BYTES = 16 * 1024 * 1024
+LARGEST_REQUEST = 256 * 1024
+"""Above this waitress itself answers 413. Smaller bodies that are still too large get the API's own answer in JSON."""
+STOP_SECONDS = 5
+STALL_SECONDS = 60
+
+
+class ApiServer:
+    """Listens from construction on, serves between `start` and `stop`. `port` is the real one where 0 was asked for."""
+
+    def __init__(self, app: Flask, settings: ApiSettings) -> None:
+        self._socket = _listen(settings.host, settings.port)
+        self.port: int = self._socket.getsockname()[1]
+        self._channels: dict[int, Any] = {}
+        self._server = create_server(
+            app,
+            map=self._channels,
+            sockets=[self._socket],
+            threads=THREADS,
+            ident=None,
+            outbuf_high_watermark=BUFFER_BYTES,
+            outbuf_overflow=SPILL_BYTES,
+            inbuf_overflow=SPILL_BYTES,
+            max_request_body_size=LARGEST_REQUEST,
+            clear_untrusted_proxy_headers=True,
+            log_socket_errors=False,  # readers go away, that is no news
+        )
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._serve, name="api", daemon=True)
+        _quieten()
+
+    def start(self) -> None:
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """Take no more requests, wait a little for those under way, close every connection. The event loop goes on meanwhile,
+        because those requests wait for it. May be called twice.
+        """
+        if self._stopping.is_set():
+            return
+        self._stopping.set()
+        self._server.pull_trigger()
+        await asyncio.to_thread(self._thread.join)
+
+    def _serve(self) -> None:
+        """What waitress's own `run` does, with an end that another thread can ask for."""
+        while not self._stopping.is_set():
+            self._turn(1)
+        self._server.accepting = False
+        patience = time.monotonic() + STOP_SECONDS
+        while self._under_way() and time.monotonic() < patience:
+            self._turn(0.05)
+        wasyncore.close_all(self._channels)
+        self._server.task_dispatcher.shutdown(timeout=STOP_SECONDS)
+
+    def _turn(self, seconds: float) -> None:
+        wasyncore.loop(timeout=seconds, use_poll=True, map=self._channels, count=1)
+
+    def _under_way(self) -> bool:
+        """A connection that is merely kept open does not count."""
+        return any(getattr(channel, "requests", None) for channel in list(self._channels.values()))
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Bound here and not by waitress, so that a port that is taken is a fault of the settings, said as such."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        listener = socket.create_server(address[:2], family=family, backlog=128)
+    except OSError as error:
+        raise SettingsError([f"api: cannot listen on {host} port {port}: {error.strerror or error}; choose another"]) from error
+    # A reader who takes nothing for so long is gone, and gives its thread back. Connections inherit the option; Linux has it.
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALL_SECONDS * 1000)
+    return listener
+
+
+class _Known(logging.Filter):
+    """A stream that broke is in our own log already."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not (record.exc_info and isinstance(record.exc_info[1], StreamBroken))
+
+
+def _quieten() -> None:
+    server = logging.getLogger("waitress")
+    if not any(isinstance(known, _Known) for known in server.filters):
+        server.addFilter(_Known())
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)

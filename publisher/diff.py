@@ -1,0 +1,72 @@
+"""What to do with each object of a page, decided from its records alone. Pure: no clock, no network.
+
+Read from the top; the first line that holds decides. `e` is the version token that the listing shows.
+
+| consumed | published                           | verdict   | publish? | why                                               |
+|----------|-------------------------------------|-----------|----------|---------------------------------------------------|
+| e        | anything                            | UNCHANGED | no       | proved to be at the destination                   |
+| not e    | e, within `republish_after` of now  | IN_FLIGHT | no       | a worker has it, or will                          |
+| not e    | e, longer ago                       | OVERDUE   | yes      | the task may be lost: `published` is only a hint  |
+| none     | none                                | NEW       | yes      |                                                   |
+| (else) at least one of the two names another version | CHANGED | yes |                                                 |
+
+"Not e" includes no record. A `published` that lies further ahead than `republish_after` was written by a clock that was wrong,
+and counts as longer ago: otherwise one bad clock could hold an object back for years.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from common.objects import StoredObject
+    from common.state.records import Record
+
+
+class Verdict(Enum):
+    """`value` is whether the object is published."""
+
+    UNCHANGED = ("unchanged", False)
+    IN_FLIGHT = ("in flight", False)
+    OVERDUE = ("overdue", True)
+    NEW = ("new", True)
+    CHANGED = ("changed", True)
+
+    @property
+    def publish(self) -> bool:
+        return self.value[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What of one page is to be published, in the order of the listing; the rest is only counted."""
+
+    publish: list[StoredObject] = field(default_factory=list)
+    unchanged: int = 0
+    in_flight: int = 0
+
+
+def judge(token: str, record: Record, now: float, republish_after: float) -> Verdict:
+    """The verdict of the table above for one object. `now` is unix seconds, like the record's times."""
+    if record.consumed is not None and record.consumed.etag == token:
+        return Verdict.UNCHANGED
+    if record.published is not None and record.published.etag == token:
+        return Verdict.IN_FLIGHT if abs(now - record.published.at) < republish_after else Verdict.OVERDUE
+    return Verdict.NEW if record.published is None and record.consumed is None else Verdict.CHANGED
+
+
+def diff(objects: Sequence[StoredObject], records: Sequence[Record], now: float, republish_after: float) -> Difference:
+    """Lay a page beside its records, which come in the same order."""
+    publish = []
+    skipped = {Verdict.UNCHANGED: 0, Verdict.IN_FLIGHT: 0}
+    for item, record in zip(objects, records, strict=True):
+        verdict = judge(item.version.token, record, now, republish_after)
+        if verdict.publish:
+            publish.append(item)
+        else:
+            skipped[verdict] += 1
+    return Difference(publish, skipped[Verdict.UNCHANGED], skipped[Verdict.IN_FLIGHT])

@@ -1,0 +1,163 @@
+"""One job, from where its scan stands to the end: scan, diff, publish, page by page.
+
+The work of one job belongs to one process at a time. Before every write that moves the checkpoint the holder asks whether the
+job is still its own (`held`); a page that was sent but may no longer be recorded is scanned again by whoever took over.
+"""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from common.errors import ObjectError
+from common.steps import OnStep, Step, ignore
+from common.telemetry import get_logger
+from publisher.advice import explain
+from publisher.diff import diff
+from publisher.position import Position
+from publisher.publish import JobLost, Publication, retire
+from publisher.scan import scan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from common.config import PublisherSettings, Route
+    from common.state.cache import Cache
+    from common.state.jobs import Job, Jobs
+    from common.storage.base import Reader
+    from publisher.outlet import Outlet
+    from publisher.scan import ScannedPage
+
+log = get_logger(__name__)
+
+
+def always() -> bool:
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Scanner:
+    """Runs jobs; holds nothing of any of them. `clock` is unix time, `owner` names this process."""
+
+    open_reader: Callable[[Route], Reader]
+    cache: Cache
+    jobs: Jobs
+    outlet: Outlet
+    settings: PublisherSettings
+    owner: str
+    clock: Callable[[], float]
+    on_step: OnStep = field(default=ignore)
+
+    async def run(
+        self,
+        route: Route,
+        job: Job,
+        *,
+        wanted: Callable[[], bool] = always,
+        held: Callable[[], bool] = always,
+    ) -> bool:
+        """Scan from the job's checkpoint to the end; True when the end was reached.
+
+        Looks at `wanted` before each page: when it is no longer, finishes what is under way. When the job is no longer `held`,
+        drops it at once. Either way the job can be resumed from its checkpoint.
+
+        Raises the reader's error, saying where and what to check, after everything that was listed before has been published.
+        An error that may pass leaves the job to be resumed; any other ends it as failed.
+        """
+        run = _Run(self, route, job, wanted, held)
+        try:
+            return await run.to_the_end()
+        except JobLost:
+            log.warning("another publisher has taken this scan over", action="scan_lost", route=route.name, job=job.id)
+            return False
+        except ObjectError as error:
+            message = explain(route, error)
+            fields = {"route": route.name, "job": job.id, "category": error.category.value, "error": message}
+            if error.retryable:
+                log.warning("scan interrupted; it will be resumed", action="scan_interrupted", **fields)
+            else:
+                log.error("scan failed", action="scan_failed", **fields)  # noqa: TRY400 - expected: the text says it all
+                await self.jobs.fail(job.id, message)
+            raise type(error)(message, retry_after=error.retry_after) from error
+
+
+class _Run:
+    """One run over one job. Counts what it meets; a resumed job has met more before."""
+
+    def __init__(self, scanner: Scanner, route: Route, job: Job, wanted: Callable[[], bool], held: Callable[[], bool]) -> None:
+        self._scanner = scanner
+        self._route = route
+        self._job = job
+        self._wanted = wanted
+        self._publication = Publication(
+            route,
+            job,
+            cache=scanner.cache,
+            outlet=scanner.outlet,
+            batch=scanner.settings.batch,
+            clock=scanner.clock,
+            held=held,
+            on_step=scanner.on_step,
+        )
+        self._listed = self._published = self._in_flight = self._markers = 0
+
+    async def to_the_end(self) -> bool:
+        retired = await retire(self._scanner.cache, self._job, owner=self._scanner.owner)
+        position = Position.of(self._job.checkpoint)
+        self._log("scan begins", "scan_began", kind=self._job.kind, after=position.after, retired=retired)
+        ended = position.ended or await self._from(position.after)
+        if ended:
+            self._scanner.on_step(Step.SCAN_ENDED)
+            await self._scanner.jobs.scanned(self._job.id)
+        self._log(
+            "scan ended" if ended else "scan stopped; it goes on from here later",
+            "scan_ended" if ended else "scan_stopped",
+            listed=self._listed,
+            published=self._published,
+            in_flight=self._in_flight,
+            markers=self._markers,
+        )
+        return ended
+
+    async def _from(self, after: str | None) -> bool:
+        reader = self._scanner.open_reader(self._route)
+        try:
+            return await self._pages(reader, after)
+        except ObjectError:
+            await self._publication.finish()
+            raise
+        finally:
+            await self._publication.give_up()
+            await reader.close()
+
+    async def _pages(self, reader: Reader, after: str | None) -> bool:
+        async with aclosing(scan(reader, after, skip_markers=self._route.skip_directory_markers)) as pages:
+            async for page in pages:
+                self._scanner.on_step(Step.PAGE_LISTED)
+                if not self._wanted():
+                    await self._publication.finish()
+                    return False
+                await self._page(page)
+        await self._publication.finish()
+        return True
+
+    async def _page(self, page: ScannedPage) -> None:
+        records = await self._scanner.cache.lookup(self._route.name, [item.key for item in page.objects])
+        difference = diff(page.objects, records, self._scanner.clock(), self._scanner.settings.republish_after)
+        self._scanner.on_step(Step.PAGE_DIFFED)
+        if page.nameless:
+            log.warning(
+                "an object has the name of the location itself and cannot be replicated: make the prefix of the route shorter",
+                action="object_nameless",
+                route=self._route.name,
+                location=str(self._route.source),
+            )
+        self._listed += page.listed
+        self._published += len(difference.publish)
+        self._in_flight += difference.in_flight
+        self._markers += page.markers
+        await self._publication.page(difference.publish, listed=len(page.objects), after=page.after)
+
+    def _log(self, text: str, action: str, **fields: object) -> None:
+        log.info(text, action=action, route=self._route.name, job=self._job.id, **fields)

@@ -1,0 +1,189 @@
+"""The publisher as a process: opens what it needs, runs the schedule and the API, and stops in order.
+
+`run` is what `brigade publish` does until it is told to stop; `run_once` is one scan of one route, for `brigade sync`.
+
+At start the API is opened first and Redis and the queue are waited for, so that /readyz can say what is missing meanwhile.
+At the end: no new page, the pages under way are confirmed and recorded, the lead is given up; API, queue and Redis are closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import signal
+import socket
+import time
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self
+
+from common.errors import SettingsError
+from common.queues.registry import open_queue
+from common.state.cache import Cache
+from common.state.jobs import Jobs
+from common.state.locks import Leader
+from common.state.store import Store
+from common.steps import OnStep, ignore
+from common.storage.registry import open_reader
+from common.telemetry import get_logger
+from common.transport.http import Transport
+from publisher.api.app import create_app
+from publisher.api.bridge import Bridge
+from publisher.api.desk import Desk
+from publisher.api.server import ApiServer
+from publisher.cancelling import cancel
+from publisher.jobs import Scanner
+from publisher.leadership import LEASE_SECONDS, Leadership
+from publisher.outlet import Outlet
+from publisher.schedule import FINISH_SECONDS, GIVE_UP_SECONDS, Scheduler
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Iterator
+
+    from common.config import Settings
+    from common.state.jobs import Job, JobKind
+
+log = get_logger(__name__)
+
+STOP_SECONDS = FINISH_SECONDS + GIVE_UP_SECONDS + 10.0
+"""From SIGTERM to the end, whatever hangs. Below the 30 s after which Kubernetes kills."""
+LEADERSHIP = "publisher"
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What both ways of publishing are made of. Nothing is connected before `connect`."""
+
+    store: Store
+    outlet: Outlet
+    jobs: Jobs
+    cache: Cache
+    scanner: Scanner
+    owner: str
+
+    @classmethod
+    async def make(cls, settings: Settings, stack: AsyncExitStack, on_step: OnStep) -> Self:
+        """Closed by `stack`."""
+        store = await Store.open(settings.redis)
+        stack.push_async_callback(store.close)
+        outlet = Outlet(partial(open_queue, settings))
+        stack.push_async_callback(outlet.close)
+        transport = Transport()
+        stack.push_async_callback(transport.close)
+        owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+        jobs, cache = Jobs(store), Cache(store)
+        scanner = Scanner(
+            lambda route: open_reader(route, settings, transport),
+            cache=cache,
+            jobs=jobs,
+            outlet=outlet,
+            settings=settings.publisher,
+            owner=owner,
+            clock=time.time,
+            on_step=on_step,
+        )
+        return cls(store, outlet, jobs, cache, scanner, owner)
+
+    async def connect(self) -> None:
+        """Wait for Redis and the queue. Raises SettingsError when one of them cannot work as it is set up."""
+        await self.store.check()
+        await self.outlet.open()
+
+    async def ping(self) -> None:
+        await self.store.send([("PING",)])
+
+
+async def run(settings: Settings, on_step: OnStep = ignore) -> int:
+    """Publish until SIGTERM or SIGINT; the answer is the exit code. Raises SettingsError when it cannot start."""
+    if not settings.routes:
+        raise SettingsError(["routes: there is none; write one in brigade.toml, or set AWS_S3_BUCKET and GCP_BUCKET_NAME"])
+    stop = asyncio.Event()
+    with _signals(stop):
+        work = asyncio.create_task(_work(settings, stop, on_step))
+        stopped = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait([work, stopped], return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                log.info("stopping", action="publisher_stopping")
+                await asyncio.wait([work], timeout=STOP_SECONDS)
+        finally:
+            await cancel(work, stopped)
+    if not work.cancelled():
+        work.result()
+    log.info("stopped", action="publisher_stopped")
+    return 0
+
+
+async def run_once(settings: Settings, *, kind: JobKind, on_step: OnStep = ignore) -> Job:
+    """Scan the only route to the end, going on with a job whose scan was interrupted; the job, as it is when its scan has ended.
+
+    Takes no lead: whoever calls it has the Redis to itself. Raises ObjectError when the source cannot be listed, SettingsError
+    when something cannot work as it is set up. Cancelled, or failed in a way that may pass, the job is resumed by the next call.
+    """
+    (route,) = settings.routes
+    async with AsyncExitStack() as stack:
+        parts = await _Parts.make(settings, stack, on_step)
+        await parts.connect()
+        job = await parts.jobs.resumable(route.name) or await parts.jobs.open(route.name, kind, time.time())
+        await parts.scanner.run(route, job)
+        return await parts.jobs.get(job.id) or job
+
+
+async def _work(settings: Settings, stop: asyncio.Event, on_step: OnStep) -> None:
+    async with AsyncExitStack() as stack:
+        parts = await _Parts.make(settings, stack, on_step)
+        scheduler = Scheduler(
+            settings.routes,
+            jobs=parts.jobs,
+            scanner=parts.scanner,
+            leadership=Leadership(Leader(parts.store, LEADERSHIP, parts.owner, LEASE_SECONDS)),
+            sweep_seconds=settings.publisher.sweep_seconds,
+        )
+        _serve(settings, parts, scheduler, stack)
+        await _unless(stop, parts.connect())
+        if not stop.is_set():
+            await scheduler.run(stop)
+
+
+def _serve(settings: Settings, parts: _Parts, scheduler: Scheduler, stack: AsyncExitStack) -> None:
+    if settings.api is None:
+        return
+    desk = Desk(
+        bridge=Bridge(asyncio.get_running_loop()),
+        routes=[route.name for route in settings.routes],
+        cache=parts.cache,
+        jobs=parts.jobs,
+        scans=scheduler,
+        probes={"redis": parts.ping, "queue": parts.outlet.check},
+    )
+    server = ApiServer(create_app(settings.api, desk), settings.api)
+    stack.push_async_callback(server.stop)
+    server.start()
+    log.info("the HTTP API listens", action="api_listening", host=settings.api.host, port=server.port)
+
+
+async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
+    """Do the work, but drop it when it is time to stop."""
+    doing = asyncio.create_task(work)
+    stopped = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait([doing, stopped], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        await cancel(doing, stopped)
+    if not doing.cancelled():
+        doing.result()
+
+
+@contextlib.contextmanager
+def _signals(stop: asyncio.Event) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
