@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from common import report as reports
+from common.cancelling import cancel
 from common.errors import Malformed
 
 if TYPE_CHECKING:
@@ -161,9 +162,8 @@ async def _held(queue: Queue) -> AsyncIterator[Held]:
     try:
         yield held
     finally:
-        renewing.cancel()
+        await cancel(renewing)
         await asyncio.gather(*(delivery.nack() for delivery in held.values()))
-        await asyncio.wait([renewing])
 
 
 async def _renew(held: Held, every: float) -> None:

@@ -22,6 +22,7 @@ from brigade.invocation import CANNOT_START, FAILED
 from brigade.kill import on_step
 from brigade.progress import Snapshot, size
 from brigade.worker_child import WorkerChild
+from common.cancelling import cancel
 from common.errors import BrigadeError, ObjectError
 from common.queues.registry import open_errors, open_queue
 from common.settings import load
@@ -29,7 +30,6 @@ from common.state.cache import Cache, Kind
 from common.state.jobs import Jobs
 from common.state.store import Store
 from publisher import runner
-from publisher.advice import explain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -149,9 +149,7 @@ async def _watched(sync: _Sync, workers: WorkerChild, redis_ended: Any) -> None:
             raise Ended("the embedded Redis ended in mid-run; nothing is lost: run the same command again to go on")
         raise Ended(f"the workers ended in mid-run (exit code {workers_ended.result()}); run the same command again to go on")
     finally:
-        for task in (work, stopped, workers_ended, server_ended):
-            task.cancel()
-        await asyncio.gather(work, stopped, workers_ended, server_ended, return_exceptions=True)
+        await cancel(work, stopped, workers_ended, server_ended)
 
 
 class _Sync:
@@ -180,8 +178,7 @@ class _Sync:
             try:
                 await self._until_moved(scan)
             finally:
-                scan.cancel()
-                await asyncio.gather(scan, return_exceptions=True)
+                await cancel(scan)
             if self.broken is not None:
                 return
             job = await self._jobs.get(scan.result().id)
@@ -205,7 +202,7 @@ class _Sync:
         """A source that cannot be listed is for the user; what was listed before is moved all the same."""
         error = scan.exception()
         if isinstance(error, ObjectError):
-            self.broken = explain(self._settings.routes[0], error)
+            self.broken = str(error)
         elif error is not None:
             raise error
 

@@ -28,10 +28,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from common.cancelling import cancel
 from common.state.cache import Settled, Settlement
 from common.steps import OnStep, Step, ignore
 from common.task import Task, encode
-from publisher.cancelling import cancel
 from publisher.position import Position, unaccounted
 
 if TYPE_CHECKING:

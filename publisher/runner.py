@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
+from common.cancelling import cancel
 from common.errors import SettingsError
 from common.queues.registry import open_queue
 from common.state.cache import Cache
@@ -34,7 +35,6 @@ from publisher.api.app import create_app
 from publisher.api.bridge import Bridge
 from publisher.api.desk import Desk
 from publisher.api.server import ApiServer
-from publisher.cancelling import cancel
 from publisher.jobs import Scanner
 from publisher.leadership import LEASE_SECONDS, Leadership
 from publisher.outlet import Outlet

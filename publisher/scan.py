@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from publisher.cancelling import cancel
+from common.cancelling import cancel
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence

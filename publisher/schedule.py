@@ -15,9 +15,9 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from common.cancelling import cancel
 from common.errors import BrigadeError, ObjectError
 from common.telemetry import get_logger
-from publisher.cancelling import cancel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

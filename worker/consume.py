@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from common.cancelling import cancel
 from common.errors import BrigadeError, QueueUnavailable, StateUnavailable
 from common.telemetry import get_logger
 
@@ -22,6 +23,7 @@ RECEIVE_SECONDS = 20.0
 GATHER_SECONDS = 0.01
 """How long a worker whose slots come free one by one waits for a few more, so that it does not ask the queue for each."""
 LONGEST_PAUSE = 30.0
+HAND_BACK_SECONDS = 10.0
 
 
 class Consumer:
@@ -44,8 +46,7 @@ class Consumer:
             await self._take_until(stop)
             await self._finish()
         finally:
-            heartbeat.cancel()
-            await asyncio.gather(heartbeat, return_exceptions=True)
+            await cancel(heartbeat)
 
     async def _take_until(self, stop: asyncio.Event) -> None:
         stopped = asyncio.create_task(stop.wait())
@@ -59,8 +60,7 @@ class Consumer:
                 await asyncio.wait({receiving, stopped}, return_when=asyncio.FIRST_COMPLETED)
                 if not receiving.done():
                     # What a cancelled request may have taken comes back when its lease runs out.
-                    receiving.cancel()
-                    await asyncio.gather(receiving, return_exceptions=True)
+                    await cancel(receiving)
                     return
                 try:
                     self._start(receiving.result())
@@ -70,8 +70,7 @@ class Consumer:
                     log.warning("the queue is away", action="queue_away", error=str(error), next_try_seconds=pause)
                     await asyncio.wait({stopped}, timeout=pause)
         finally:
-            stopped.cancel()
-            await asyncio.gather(stopped, return_exceptions=True)
+            await cancel(stopped)
 
     async def _free_slots(self, stopped: asyncio.Task[bool]) -> None:
         """Return with at least one slot free, and rather with several; at once when `stopped` is done."""
@@ -124,7 +123,8 @@ class Consumer:
         if self._active:
             log.info("finishing", action="worker_finishing", objects=len(self._active), grace_seconds=self._grace)
             await asyncio.wait(self._active, timeout=self._grace)
-        for task in list(self._active):
+        for task in self._active:
             task.cancel()
-        if self._active:
-            await asyncio.gather(*self._active, return_exceptions=True)
+        if self._active:  # they give up their uploads and hand their deliveries back
+            await asyncio.wait(self._active, timeout=HAND_BACK_SECONDS)
+        await cancel(*self._active)

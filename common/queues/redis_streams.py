@@ -30,6 +30,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from common.batching import Batcher
+from common.cancelling import heed
 from common.errors import QueueUnavailable, SettingsError
 from common.queues.base import check_size
 from common.queues.outage import Outage, describe
@@ -263,7 +264,7 @@ class RedisQueue:
 
         async def attempt() -> Result:
             try:
-                return await call()
+                return await heed(call())
             except ResponseError as error:
                 if not _GROUP_GONE.search(str(error)):
                     raise

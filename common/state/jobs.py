@@ -30,8 +30,8 @@ State = Literal["scanning", "moving", "done", "failed"]
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """How far a scan has come: the last key whose page is done (None: none is, or the listing has no order), and the number of
-    tasks so far, which is the number of the next task.
+    """How far a scan has come: a place in the listing, in the publisher's own words (publisher.position; None: at its beginning),
+    and the number of the next task.
     """
 
     after: str | None = None

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 from redis import exceptions as redis_says
 from redis.exceptions import NoPermissionError, NoScriptError, RedisError, ResponseError
 
+from common.cancelling import heed
 from common.errors import SettingsError
 from common.state.connection import connect
 from common.state.keys import Keys
@@ -138,7 +139,7 @@ class Store:
         pipeline = self.client.pipeline(transaction=False)
         for command in commands:
             pipeline.execute_command(*command)
-        return await pipeline.execute(raise_on_error=False)
+        return await heed(pipeline.execute(raise_on_error=False))
 
     async def _repair(self, errors: Sequence[Exception]) -> None:
         """After this the commands may be sent again. Raises what repeating does not cure."""

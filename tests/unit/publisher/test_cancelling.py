@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from publisher.cancelling import cancel
+from common.cancelling import cancel
 
 
 async def test_a_task_that_swallows_its_cancellation_ends_all_the_same() -> None:

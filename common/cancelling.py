@@ -1,4 +1,4 @@
-"""Cancelling tasks so that they really end.
+"""Cancelling tasks so that they really end, and calls that do not swallow a cancellation.
 
 Up to Python 3.11, `asyncio.wait_for` swallows a cancellation that arrives at the very moment when what it waits for is done
 (https://github.com/python/cpython/issues/86296), and redis-py sends every command through it. A task that is cancelled once
@@ -8,9 +8,24 @@ while it speaks to Redis may therefore go on for ever; seen about once in a hund
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+Result = TypeVar("Result")
 
 AGAIN_SECONDS = 0.2
+
+
+async def heed(call: Awaitable[Result]) -> Result:
+    """The call's result; but CancelledError if this task was cancelled meanwhile, even if the call has swallowed that."""
+    task = asyncio.current_task()
+    before = task.cancelling() if task else 0
+    result = await call
+    if task and task.cancelling() > before:
+        raise asyncio.CancelledError
+    return result
 
 
 async def cancel(*tasks: asyncio.Task[Any]) -> None:
