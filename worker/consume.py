@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from common.queues.base import Delivery, Queue
     from worker.claim import Claims
     from worker.replicate import Replicator
+    from worker.tally import Tally
 
 log = get_logger(__name__)
 
@@ -29,8 +30,11 @@ HAND_BACK_SECONDS = 10.0
 class Consumer:
     """Feeds a replicator from a queue, at most `slots` deliveries at once."""
 
-    def __init__(self, queue: Queue, replicator: Replicator, claims: Claims, *, slots: int, grace_seconds: float) -> None:
+    def __init__(
+        self, queue: Queue, replicator: Replicator, claims: Claims, tally: Tally, *, slots: int, grace_seconds: float
+    ) -> None:
         self._queue = queue
+        self._tally = tally
         self._replicator = replicator
         self._claims = claims
         self._slots = slots
@@ -41,12 +45,12 @@ class Consumer:
         """Work until `stop` is set; then take no more, finish within the grace period while leases are kept, hand the rest
         back.
         """
-        heartbeat = asyncio.create_task(self._keep_leases())
+        beside = asyncio.create_task(self._keep_leases()), asyncio.create_task(self._tally.report())
         try:
             await self._take_until(stop)
             await self._finish()
         finally:
-            await cancel(heartbeat)
+            await cancel(*beside)
 
     async def _take_until(self, stop: asyncio.Event) -> None:
         stopped = asyncio.create_task(stop.wait())

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from common.objects import StoredObject
     from common.queues.base import Delivery, Queue
     from common.state.records import Receipt, Record
+    from common.state.uploads import Uploads
     from common.steps import OnStep
     from common.storage.base import Precondition, Reader, Writer
     from common.task import Task
@@ -94,6 +95,7 @@ class Replicator:
         claims: Claims,
         settler: Settler,
         failures: Failures,
+        uploads: Uploads,
         budget: Budget,
         part_bytes: int,
         now: Callable[[], float],
@@ -105,7 +107,7 @@ class Replicator:
         self._claims = claims
         self._settler = settler
         self._failures = failures
-        self._transfers = {route: Transfer(each.reader, each.writer, budget, on_step) for route, each in ends.items()}
+        self._transfers = {route: Transfer(each.reader, each.writer, uploads, budget, on_step) for route, each in ends.items()}
         self._largest_part = budget.total // 2
         self._part_bytes = part_bytes
         self._now = now
@@ -158,7 +160,7 @@ class Replicator:
             return
         self._on_step(Step.VERIFIED)
         await self._settler.consumed(task, receipt, copied=copied)
-        log.info(
+        log.debug(
             "object replicated" if copied else "object was there already",
             action="object_replicated" if copied else "object_present",
             route=task.route,
@@ -210,13 +212,14 @@ class Replicator:
     async def _hand_over(self, task: Task, successor: StoredObject | None) -> None:
         """The task is void. What the source holds now is sent as a task of its own, before the old one is forgotten."""
         if successor is None:
+            await self._transfers[task.route].discard(task)
             await self._settler.superseded(task)
         else:
             # The successor keeps job and number: the object is counted once, when its new version has arrived.
             newer = replace(task, version=successor.version, size=successor.size, modified=successor.modified)
             await self._queue.send([encode(newer)])
             await self._claims.release(task)
-        log.info(
+        log.debug(
             "the source changed before the object was moved",
             action="object_superseded",
             route=task.route,

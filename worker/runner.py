@@ -17,10 +17,13 @@ import time
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
+import uvloop
+
 from common.errors import SettingsError
 from common.queues.registry import open_queue
 from common.state.cache import Cache
 from common.state.store import Store
+from common.state.uploads import Uploads
 from common.steps import ignore
 from common.storage.registry import open_reader, open_writer
 from common.telemetry import configure, get_logger
@@ -31,6 +34,7 @@ from worker.consume import Consumer
 from worker.failure import Failures
 from worker.replicate import Ends, Replicator
 from worker.settle import Settler
+from worker.tally import Tally
 
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
@@ -49,7 +53,8 @@ RESTART_SECONDS = 1.0
 def run(settings: Settings, processes: int, on_step: OnStep = ignore) -> int:
     """Work until SIGTERM or SIGINT; the exit code. With several processes, one that dies is replaced and the others go on."""
     if processes == 1:
-        return asyncio.run(work(settings, on_step))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(work(settings, on_step))
     return _Parent(settings, processes, on_step).run()
 
 
@@ -75,10 +80,11 @@ async def work(settings: Settings, on_step: OnStep = ignore) -> int:
             ends[route.name] = Ends(open_reader(route, settings, transport), open_writer(route, settings, transport))
             stack.push_async_callback(ends[route.name].reader.close)
             stack.push_async_callback(ends[route.name].writer.close)
-        consumer = _assemble(settings, name, Cache(store), queue, ends, on_step=on_step)
+        tally = Tally()
+        consumer = _assemble(settings, name, store, queue, ends, tally=tally, on_step=on_step)
         log.info("worker started", action="worker_started", worker=name, routes=sorted(ends), slots=settings.worker.slots)
         await consumer.run(stop)
-        log.info("worker stopped", action="worker_stopped", worker=name)
+        log.info("worker stopped", action="worker_stopped", worker=name, **tally.counts())
     return 0
 
 
@@ -88,9 +94,12 @@ def _orphaned(loop: asyncio.AbstractEventLoop, sentinel: int, stop: asyncio.Even
     stop.set()
 
 
-def _assemble(settings: Settings, name: str, cache: Cache, queue: Queue, ends: dict[str, Ends], *, on_step: OnStep) -> Consumer:
+def _assemble(
+    settings: Settings, name: str, store: Store, queue: Queue, ends: dict[str, Ends], *, tally: Tally, on_step: OnStep
+) -> Consumer:
+    cache = Cache(store)
     claims = Claims(cache, name, queue.lease)
-    settler = Settler(cache, name, on_step)
+    settler = Settler(cache, name, tally, on_step)
     failures = Failures(
         name=name,
         cache=cache,
@@ -109,12 +118,13 @@ def _assemble(settings: Settings, name: str, cache: Cache, queue: Queue, ends: d
         claims=claims,
         settler=settler,
         failures=failures,
+        uploads=Uploads(store),
         budget=Budget(settings.worker.buffer_bytes),
         part_bytes=settings.worker.part_bytes,
         now=time.time,
         on_step=on_step,
     )
-    return Consumer(queue, replicator, claims, slots=settings.worker.slots, grace_seconds=settings.worker.grace_seconds)
+    return Consumer(queue, replicator, claims, tally, slots=settings.worker.slots, grace_seconds=settings.worker.grace_seconds)
 
 
 def _child(settings: Settings, on_step: OnStep) -> None:

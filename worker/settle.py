@@ -15,13 +15,15 @@ if TYPE_CHECKING:
     from common.state.records import Receipt
     from common.steps import OnStep
     from common.task import Task
+    from worker.tally import Tally
 
 
 class Settler:
     """Writes outcomes to the cache. Effect, then record, then acknowledge: nothing is acknowledged before `settle` returns."""
 
-    def __init__(self, cache: Cache, worker: str, on_step: OnStep) -> None:
+    def __init__(self, cache: Cache, worker: str, tally: Tally, on_step: OnStep) -> None:
         self._cache = cache
+        self._tally = tally
         self._worker = worker
         self._on_step = on_step
         self._batch: Batcher[Settlement, None] = Batcher(self._send, under_way=2)
@@ -54,6 +56,7 @@ class Settler:
                 copied_bytes=copied_bytes,
             )
         )
+        self._tally.add(outcome, copied_bytes)
         self._on_step(Step.RECORDED)
 
     async def _send(self, items: Sequence[Settlement]) -> Sequence[None]:

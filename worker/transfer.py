@@ -8,16 +8,19 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from common.checksums import crc32c, join
-from common.errors import ObjectError, SourceChanged
+from common.errors import ChecksumMismatch, DestinationConflict, ObjectError, SourceChanged, UploadLost
+from common.objects import Headers
+from common.state.uploads import Saved
 from common.steps import Step
-from common.storage.base import Body
+from common.storage.base import Absent, Body
 from common.telemetry import get_logger
 from worker.verify import with_provenance
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from common.objects import Headers, Span, StoredObject
+    from common.objects import Span, StoredObject
+    from common.state.uploads import Uploads
     from common.steps import OnStep
     from common.storage.base import PartReceipt, Precondition, Reader, Upload, Writer
     from common.task import Task
@@ -28,6 +31,9 @@ log = get_logger(__name__)
 
 PARALLEL_PARTS = 4
 """Parts of one object under way at once where the destination takes them in any order; more would starve the other objects."""
+_NOT_RESUMED = (UploadLost, ChecksumMismatch, DestinationConflict)
+"""What the same upload would only meet again. After a 409 S3 wants a new one
+(https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html)."""
 READ_AHEAD = 2
 """Parts under way at once where they must be written in sequence: one is written while the next is read."""
 
@@ -46,6 +52,7 @@ class Transfer:
 
     reader: Reader
     writer: Writer
+    uploads: Uploads
     budget: Budget
     on_step: OnStep
 
@@ -55,7 +62,15 @@ class Transfer:
         """
         if plan.part_bytes is None:
             return await self._whole(task, plan, precondition)
-        return await _Parts(self, task, plan).move(precondition)
+        return await _Parts(self, task, plan, precondition).move()
+
+    async def discard(self, task: Task) -> None:
+        """Free what an earlier attempt left at the service, when nobody will go on with it: unfinished uploads are billed."""
+        saved = await self.uploads.find(task.route, task.key)
+        if saved is not None:
+            upload = await self.writer.begin(task.key, saved.size, Headers(), Absent(), saved.token)
+            await _abort(upload, task)
+            await self.uploads.forget(task.route, task.key)
 
     async def _whole(self, task: Task, plan: Plan, precondition: Precondition) -> Moved:
         async with self.budget.hold(plan.most_held):
@@ -72,34 +87,65 @@ class Transfer:
 
 
 class _Parts:
-    """One object moved in parts."""
+    """One object moved in parts; begun anew, or gone on with where another worker stopped."""
 
-    def __init__(self, transfer: Transfer, task: Task, plan: Plan) -> None:
+    def __init__(self, transfer: Transfer, task: Task, plan: Plan, precondition: Precondition) -> None:
+        if plan.part_bytes is None:
+            raise ValueError("the plan has no parts")
+        self._transfer = transfer
         self._task = task
+        self._part_bytes = plan.part_bytes
+        self._precondition = precondition
         self._spans: Sequence[Span] = tuple(plan.spans())
         self._reader = transfer.reader
         self._writer = transfer.writer
+        self._uploads = transfer.uploads
         self._budget = transfer.budget
         self._on_step = transfer.on_step
-        self._receipts: list[PartReceipt] = []
+        self._receipts: dict[int, PartReceipt] = {}
         self._held_to_the_end = 0
 
-    async def move(self, precondition: Precondition) -> Moved:
-        headers = await self._headers()
-        upload = await self._writer.begin(self._task.key, self._task.size, with_provenance(headers, self._task), precondition)
+    async def move(self) -> Moved:
+        upload = await self._open()
         self._on_step(Step.UPLOAD_BEGUN)
         try:
             await self._move_parts(upload)
-            checksum = self._whole_checksum()
-            written = await upload.complete(self._receipts, checksum)
-        except BaseException:
-            # Also when we are cancelled: an upload that nobody will finish is billed until somebody finds it.
-            await asyncio.shield(self._give_up(upload))
-            raise
+            receipts = [self._receipts[number] for number in range(len(self._spans))]
+            checksum = _whole_checksum(receipts)
+            written = await upload.complete(receipts, checksum)
+        except ObjectError as error:
+            if not error.retryable or isinstance(error, _NOT_RESUMED):
+                await _abort(upload, self._task)
+                await self._uploads.forget(self._task.route, self._task.key)
+            raise  # otherwise the next attempt goes on with what has arrived
         finally:
             self._budget.give(self._held_to_the_end)
         self._on_step(Step.WRITTEN)
+        await self._uploads.forget(self._task.route, self._task.key)
         return Moved(written, checksum)
+
+    async def _open(self) -> Upload:
+        """The upload that an earlier attempt left, if it can be gone on with; else a new one, noted before its first part."""
+        task, precondition = self._task, _described(self._precondition)
+        headers = with_provenance(await self._headers(), task)
+        saved = await self._uploads.find(task.route, task.key)
+        if saved is not None and saved.continues(task.version.token, task.size, self._part_bytes, precondition):
+            self._receipts = {receipt.number: receipt for receipt in saved.receipts}
+            log.info(
+                "going on with an upload",
+                action="upload_resumed",
+                route=task.route,
+                key=task.key,
+                parts=len(self._receipts),
+                of=len(self._spans),
+            )
+            return await self._writer.begin(task.key, task.size, headers, self._precondition, saved.token)
+        if saved is not None:
+            await self._transfer.discard(task)
+        upload = await self._writer.begin(task.key, task.size, headers, self._precondition)
+        begun = Saved(upload.token, task.version.token, task.size, self._part_bytes, precondition)
+        await self._uploads.begun(task.route, task.key, begun)
+        return upload
 
     async def _headers(self) -> Headers:
         found = await self._reader.stat(self._task.key)
@@ -115,6 +161,8 @@ class _Parts:
         try:
             async with asyncio.TaskGroup() as group:
                 for number, span in enumerate(self._spans):
+                    if number in self._receipts:
+                        continue
                     await window.acquire()
                     await self._budget.take(len(span))
                     part = group.create_task(self._move_part(upload, number, span, None if parallel else before))
@@ -134,8 +182,11 @@ class _Parts:
         self._on_step(Step.SOURCE_READ)
         if before is not None:
             await before
-        self._receipts.append(await upload.part(number, span.start, content.data, crc32c(content.data)))
+        receipt = await upload.part(number, span.start, content.data, crc32c(content.data))
         self._on_step(Step.PART_WRITTEN)
+        self._receipts[number] = receipt
+        if receipt.stored:
+            await self._uploads.arrived(self._task.route, self._task.key, receipt)
 
     def _done(self, number: int, span: Span, window: asyncio.Semaphore, _: asyncio.Task[None]) -> None:
         """A part is over, one way or the other. The last one's bytes stay paid for: a writer may keep them until `complete`."""
@@ -145,17 +196,23 @@ class _Parts:
         else:
             self._budget.give(len(span))
 
-    def _whole_checksum(self) -> int:
-        whole = 0
-        for receipt in sorted(self._receipts, key=lambda receipt: receipt.number):
-            whole = join(whole, receipt.crc32c, receipt.size)
-        return whole
 
-    async def _give_up(self, upload: Upload) -> None:
-        try:
-            await upload.abort()
-        except ObjectError as error:
-            log.warning("could not abort an upload", action="abort_failed", key=self._task.key, error=str(error))
+def _whole_checksum(receipts: Sequence[PartReceipt]) -> int:
+    whole = 0
+    for receipt in receipts:
+        whole = join(whole, receipt.crc32c, receipt.size)
+    return whole
+
+
+def _described(precondition: Precondition) -> str:
+    return "absent" if isinstance(precondition, Absent) else precondition.version.token
+
+
+async def _abort(upload: Upload, task: Task) -> None:
+    try:
+        await upload.abort()
+    except ObjectError as error:
+        log.warning("could not abort an upload", action="abort_failed", key=task.key, error=str(error))
 
 
 def _first(errors: BaseExceptionGroup[ObjectError]) -> ObjectError:

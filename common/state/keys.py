@@ -11,6 +11,7 @@ P:{R}:N                    hash    while used    both               bucket N: ob
 P:{R}:workers              hash    for good      worker             worker names: "n"+name -> number, "i"+number -> name
 P:{R}:lease:DIGEST         string  lease         worker             owner of the lease on the object
 P:{R}:failures:DIGEST      hash    7 days        worker             version -> how often it failed; one version at a time
+P:{R}:upload:DIGEST        hash    7 days        worker             an upload under way: token, version, ... and part -> receipt
 P:{R}:deleting:ID          string  1 hour        publisher          records removed so far by the deletion ID
 P:{R}:jobs                 zset    for good      publisher          job id -> when it was opened; ended jobs leave after 7 days
 P:{R}:scanning             zset    while used    publisher          job id -> when it was opened, of jobs whose scan has not ended
@@ -68,6 +69,9 @@ class Keys:
 
     def deleting(self, route: str, deletion: str) -> str:
         return f"{self.route(route)}:deleting:{deletion}"
+
+    def upload(self, route: str, digest: str) -> str:
+        return f"{self.route(route)}:upload:{digest}"
 
     def jobs(self, route: str) -> str:
         return f"{self.route(route)}:jobs"

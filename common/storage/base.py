@@ -94,6 +94,8 @@ class PartReceipt:
     size: int
     crc32c: int
     token: str = ""
+    stored: bool = True
+    """False: the upload keeps the bytes until `complete`; in another process they are to be given to it again."""
 
 
 class Reader(Protocol):
@@ -139,8 +141,12 @@ class Writer(Protocol):
         """
         ...
 
-    async def begin(self, key: str, size: int, headers: Headers, precondition: Precondition) -> Upload:
-        """Open an upload of `size` bytes in parts. Nothing is visible before `Upload.complete`."""
+    async def begin(self, key: str, size: int, headers: Headers, precondition: Precondition, token: str | None = None) -> Upload:
+        """Open an upload of `size` bytes in parts. Nothing is visible before `Upload.complete`.
+
+        With the `token` of an upload that was begun with the same arguments, perhaps by a process that is no more: go on with
+        that one. Whether it is still known shows at its first use (UploadLost).
+        """
         ...
 
     async def close(self) -> None: ...

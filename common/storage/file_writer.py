@@ -83,8 +83,8 @@ class FileWriter:
     async def put(self, key: str, body: Body, precondition: Precondition) -> StoredObject:
         return await asyncio.to_thread(self._put, key, body, precondition)
 
-    async def begin(self, key: str, size: int, headers: Headers, precondition: Precondition) -> Upload:
-        return await asyncio.to_thread(self._begin, key, size, headers, precondition)
+    async def begin(self, key: str, size: int, headers: Headers, precondition: Precondition, token: str | None = None) -> Upload:
+        return await asyncio.to_thread(self._begin, key, size, headers, precondition, token)
 
     async def close(self) -> None:
         """Take the staging directory away if nothing is in it. Uploads under way keep it."""
@@ -107,11 +107,11 @@ class FileWriter:
             self._staging.remove(name)
         return stored
 
-    def _begin(self, key: str, size: int, headers: Headers, precondition: Precondition) -> FileUpload:
+    def _begin(self, key: str, size: int, headers: Headers, precondition: Precondition, token: str | None) -> FileUpload:
         segments(key)
         if size > self.limits.largest_object:
             raise TooLarge(f"{key!r}: an object has at most {self.limits.largest_object} bytes, this is {size}")
-        name = self._staging.create(size)
+        name = self._staging.create(size) if token is None else token
         return FileUpload(self, self._staging, name=name, key=key, size=size, headers=headers, precondition=precondition)
 
     def _finish(self, descriptor: int, key: str, headers: Headers, crc32c: int) -> StoredObject:

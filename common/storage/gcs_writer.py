@@ -67,8 +67,10 @@ class GcsWriter:
             raise self.failure(response, "write", key)
         return self.proven(response, key, len(body.data), body.crc32c)
 
-    async def begin(self, key: str, size: int, headers: Headers, precondition: Precondition) -> Upload:
+    async def begin(self, key: str, size: int, headers: Headers, precondition: Precondition, token: str | None = None) -> Upload:
         self._check(key)
+        if token is not None:
+            return GcsUpload(self, self._client, key, size, token, committed=None)
         url = self._client.upload_url([("uploadType", "resumable"), ("fields", FIELDS), _condition(precondition)])
         wire = [_JSON, ("X-Upload-Content-Length", str(size))]
         if headers.content_type:
@@ -77,7 +79,7 @@ class GcsWriter:
         session = response.headers.get("location")
         if response.status != 200 or not session:
             raise self.failure(response, "begin an upload of", key)
-        return GcsUpload(self, self._client, key, size, session)
+        return GcsUpload(self, self._client, key, size, session, committed=0)
 
     async def close(self) -> None:
         """The transport is shared and closed by who opened it."""
@@ -128,21 +130,21 @@ class GcsUpload:
     sends it with the checksum of the whole object: GCS then refuses wrong bytes instead of showing them.
     """
 
-    def __init__(self, writer: GcsWriter, client: GcsClient, key: str, size: int, session: str) -> None:
+    def __init__(self, writer: GcsWriter, client: GcsClient, key: str, size: int, session: str, *, committed: int | None) -> None:
         self.token = session
         self._writer = writer
         self._client = client
         self._key = key
         self._size = size
         self._last: tuple[int, bytes] = (0, b"")
-        self._committed: int | None = 0
-        """Bytes that GCS is known to hold; None after an error, until it has been asked."""
+        self._committed = committed
+        """Bytes that GCS is known to hold; None until it has been asked: after an error, and in another process."""
 
     async def part(self, number: int, offset: int, data: bytes, crc32c: int) -> PartReceipt:
         if offset + len(data) == self._size:
             self._last = (offset, data)
-        else:
-            await self._send(offset, data, None)
+            return PartReceipt(number, len(data), crc32c, stored=False)
+        await self._send(offset, data, None)
         return PartReceipt(number, len(data), crc32c)
 
     async def complete(self, receipts: Sequence[PartReceipt], crc32c: int) -> StoredObject:

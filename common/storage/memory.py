@@ -199,12 +199,17 @@ class MemoryWriter(_Side):
             raise TooLarge(f"{key!r}: one put takes {LIMITS.largest_put} bytes, this is {len(body.data)}")
         return replace(store.write(name, body, precondition), key=key)
 
-    async def begin(self, key: str, size: int, headers: Headers, precondition: Precondition) -> Upload:
+    async def begin(self, key: str, size: int, headers: Headers, precondition: Precondition, token: str | None = None) -> Upload:
         store = await self._store()
         name = _encoded(self._location.prefix, key)
         if size > LIMITS.largest_object:
             raise TooLarge(f"{key!r}: an object has at most {LIMITS.largest_object} bytes, this is {size}")
-        return _Upload(store, key, name=name, size=size, headers=headers, precondition=precondition)
+        if token is not None and token in store.uploads:
+            return store.uploads[token]
+        upload = _Upload(store, key, name=name, size=size, headers=headers, precondition=precondition)
+        if token is not None:
+            del store.uploads[upload.token]  # unknown, and its first use says so
+        return upload
 
 
 class _Upload:

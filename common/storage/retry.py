@@ -155,8 +155,8 @@ class RetryingWriter:
     async def put(self, key: str, body: Body, precondition: Precondition) -> StoredObject:
         return await self._retrier.call("put", key, lambda: self._inner.put(key, body, precondition))
 
-    async def begin(self, key: str, size: int, headers: Headers, precondition: Precondition) -> Upload:
-        upload = await self._retrier.call("begin", key, lambda: self._inner.begin(key, size, headers, precondition))
+    async def begin(self, key: str, size: int, headers: Headers, precondition: Precondition, token: str | None = None) -> Upload:
+        upload = await self._retrier.call("begin", key, lambda: self._inner.begin(key, size, headers, precondition, token))
         return RetryingUpload(upload, key, self._retrier)
 
     async def close(self) -> None:

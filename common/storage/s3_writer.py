@@ -58,8 +58,10 @@ class S3Writer:
             return _written(key, len(body.data), response, body.headers, body.crc32c)
         return await self.confirm(key, len(body.data), etag(response.headers.get("etag", "")), body.headers)
 
-    async def begin(self, key: str, size: int, headers: Headers, precondition: Precondition) -> Upload:
+    async def begin(self, key: str, size: int, headers: Headers, precondition: Precondition, token: str | None = None) -> Upload:
         self._check(key)
+        if token is not None:
+            return S3Upload(self, self._client, key, size, headers, precondition=precondition, token=token)
         response = await self._client.send(
             "POST", key, query=[("uploads", "")], headers=[*to_wire(headers), *_CHECKSUM], expect=MIB
         )

@@ -101,5 +101,7 @@ def test_a_death_at_any_step_loses_nothing(step: Step, deaths: dict[Step, tuple[
     expected = {f"out/{name.removeprefix('in/')}": content for name, content in source.items()}
     assert gcs_objects(death.gcs, death.destination) == expected
     assert set(gcs_writes(death.gcs, death.destination).values()) == {1}
+    # And an upload that the dead had begun was gone on with
+    assert death.line.logged("upload_resumed") == 1 or step not in (Step.UPLOAD_BEGUN, Step.PART_WRITTEN)
     # And nothing is left on the queue, nor on the error topic
     assert death.left == (0, 0)

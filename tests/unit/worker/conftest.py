@@ -16,6 +16,7 @@ from common.objects import Headers
 from common.state.cache import Cache
 from common.state.jobs import Checkpoint, Job, Jobs
 from common.state.store import Store
+from common.state.uploads import Uploads
 from common.storage import memory
 from common.storage.base import MIB, Absent, Body, Matches
 from common.task import Task, decode, encode
@@ -25,6 +26,7 @@ from worker.claim import Claims
 from worker.failure import Failures
 from worker.replicate import Ends, Replicator
 from worker.settle import Settler
+from worker.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -100,6 +102,7 @@ class World:
         self.writer: Writer = self.destination_writer
         self.cache = Cache(redis, clock=lambda: NOW)
         self.jobs = Jobs(redis)
+        self.uploads = Uploads(redis)
         self.queue = Sent()
         self.budget = Budget(32 * MIB)
         self.steps: list[Step] = []
@@ -109,7 +112,7 @@ class World:
     def replicator(self, worker: str = "worker-1") -> Replicator:
         """Built anew for each call, with whatever reader and writer stand in the world now."""
         claims = Claims(self.cache, worker, 60)
-        settler = Settler(self.cache, worker, self.steps.append)
+        settler = Settler(self.cache, worker, Tally(), self.steps.append)
         failures = Failures(
             name=worker,
             cache=self.cache,
@@ -128,6 +131,7 @@ class World:
             claims=claims,
             settler=settler,
             failures=failures,
+            uploads=self.uploads,
             budget=self.budget,
             part_bytes=MIB,
             now=lambda: NOW,

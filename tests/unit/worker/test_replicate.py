@@ -18,6 +18,7 @@ from common.storage.base import MIB, Absent, Body
 from common.storage.names import SOURCE_MODIFIED, SOURCE_SIZE, SOURCE_VERSION
 from common.task import encode
 from tests.unit.worker.conftest import ATTEMPTS, ROUTE, Delivered, World, noise
+from worker.transfer import PARALLEL_PARTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -325,20 +326,81 @@ async def test_two_deliveries_of_one_task_in_one_worker_write_once(world: World)
     assert world.destination_store.writes == 1
 
 
-async def test_an_upload_that_fails_is_given_up_at_the_service(world: World) -> None:
-    # Given a large object and a destination that fails in the middle
+async def test_an_upload_that_fails_in_a_way_that_passes_is_gone_on_with(world: World) -> None:
+    # Given a large object and a destination that goes away at the third part
+    written: list[int] = []
+
     async def begin(plain: Callable[..., object], *args: object) -> object:
         upload: Upload = await plain(*args)  # type: ignore[misc]
-        return Faulty(upload, part=once(Unavailable("broken"), after_effect=True))
+
+        async def part(plain: Callable[..., object], number: int, *rest: object) -> object:
+            if number == 2 and 2 not in written:
+                written.append(number)
+                raise Unavailable("away")
+            written.append(number)
+            return await plain(number, *rest)  # type: ignore[misc]
+
+        return Faulty(upload, part=part)
 
     world.writer = Faulty(world.destination_writer, begin=begin)  # type: ignore[assignment]
-    # When
+    task = await world.task(await world.put("k", noise(9 * MIB)))
+    first = await world.replicate(task)
+    assert first.fate == ["nack"]
+    assert world.budget.held == 0
+    before = set(written) - {2}
+    # When another worker gets the delivery
+    written.clear()
+    written.append(2)
+    second = await world.replicate(task, "worker-2")
+    # Then it sends what is missing, and again at most the parts that were under way beside the one that failed
+    assert second.fate == ["ack"]
+    assert 0 in before
+    assert 0 not in written
+    assert len(before & set(written[1:])) < PARALLEL_PARTS
+    assert world.destination_store.writes == 1
+    assert world.destination_store.uploads == {}
+    assert await world.uploads.find(ROUTE, "k") is None
+
+
+async def test_an_upload_that_cannot_succeed_is_given_up_at_the_service(world: World) -> None:
+    async def begin(plain: Callable[..., object], *args: object) -> object:
+        return Faulty(await plain(*args), part=once(Forbidden("no")))  # type: ignore[misc]
+
+    world.writer = Faulty(world.destination_writer, begin=begin)  # type: ignore[assignment]
     delivery = await world.replicate(await world.task(await world.put("k", noise(4 * MIB))))
     # Then nothing is visible, nothing is left to be billed, nothing is held
-    assert delivery.fate == ["nack"]
+    assert delivery.fate == ["reject"]
     assert world.destination_store.writes == 0
     assert world.destination_store.uploads == {}
     assert world.budget.held == 0
+
+
+async def test_what_was_left_of_another_version_is_cleared_away(world: World) -> None:
+    # Given an upload that stopped in the middle, and a source that has changed since
+    async def begin(plain: Callable[..., object], *args: object) -> object:
+        return Faulty(await plain(*args), complete=once(Unavailable("away")))  # type: ignore[misc]
+
+    world.writer = Faulty(world.destination_writer, begin=begin)  # type: ignore[assignment]
+    assert (await world.replicate(await world.task(await world.put("k", noise(3 * MIB))))).fate == ["nack"]
+    world.writer = world.destination_writer
+    data = noise(3 * MIB)
+    # When the new version is moved
+    assert (await world.replicate(await world.task(await world.put("k", data)))).fate == ["ack"]
+    # Then it is not made of parts of the old one, and the old upload is gone
+    assert await world.arrived("k") == data
+    assert world.destination_store.uploads == {}
+
+
+async def test_an_object_that_is_gone_leaves_no_upload_behind(world: World) -> None:
+    async def begin(plain: Callable[..., object], *args: object) -> object:
+        return Faulty(await plain(*args), complete=once(Unavailable("away")))  # type: ignore[misc]
+
+    world.writer = Faulty(world.destination_writer, begin=begin)  # type: ignore[assignment]
+    task = await world.task(await world.put("k", noise(3 * MIB)))
+    assert (await world.replicate(task)).fate == ["nack"]
+    world.source_store.remove("k")
+    assert (await world.replicate(task)).fate == ["ack"]
+    assert world.destination_store.uploads == {}
 
 
 async def test_a_lost_upload_is_begun_again(world: World) -> None:
@@ -356,7 +418,7 @@ async def test_a_lost_upload_is_begun_again(world: World) -> None:
 
 
 @pytest.mark.parametrize("size", [1000, 4 * MIB])
-async def test_a_cancelled_delivery_leaves_nothing_behind(world: World, size: int) -> None:
+async def test_a_cancelled_delivery_leaves_nothing_that_is_not_known(world: World, size: int) -> None:
     # Given a transfer that hangs in the middle
     hanging = asyncio.Event()
 
@@ -373,10 +435,11 @@ async def test_a_cancelled_delivery_leaves_nothing_behind(world: World, size: in
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
-    # Then
+    # Then nothing is held, and whoever gets the delivery next can go on with what was begun
     assert world.budget.held == 0
-    assert world.destination_store.uploads == {}
     assert delivery.fate == []
+    saved = await world.uploads.find(ROUTE, "k")
+    assert ([saved.token] if saved else []) == list(world.destination_store.uploads)
 
 
 async def test_wrong_bytes_never_become_an_object(world: World) -> None:

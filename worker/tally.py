@@ -1,0 +1,50 @@
+"""What this process has done so far, for a line in the log now and then instead of one for each of a hundred million objects."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from common.telemetry import get_logger
+
+if TYPE_CHECKING:
+    from common.state.cache import Settled
+
+log = get_logger(__name__)
+
+EVERY_SECONDS = 10.0
+
+
+class Tally:
+    """Tasks by how they ended, and bytes copied, since the start of the process."""
+
+    def __init__(self) -> None:
+        self.ended: Counter[Settled] = Counter()
+        self.bytes = 0
+
+    def add(self, outcome: Settled, copied_bytes: int) -> None:
+        self.ended[outcome] += 1
+        self.bytes += copied_bytes
+
+    async def report(self) -> None:
+        """Log what was done in the last seconds, for ever; silent while nothing is done."""
+        objects, copied, since = 0, 0, time.monotonic()
+        while True:
+            await asyncio.sleep(EVERY_SECONDS)
+            now, total = time.monotonic(), self.ended.total()
+            if total > objects:
+                seconds = now - since
+                log.info(
+                    "at work",
+                    action="worker_progress",
+                    objects_per_second=round((total - objects) / seconds, 1),
+                    bytes_per_second=round((self.bytes - copied) / seconds),
+                    **self.counts(),
+                )
+            objects, copied, since = total, self.bytes, now
+
+    def counts(self) -> dict[str, int]:
+        """Ready for a log line."""
+        return {**{outcome.value: count for outcome, count in self.ended.items()}, "bytes": self.bytes}
