@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 
 import click
 
-from brigade import cache, check_config, errors, jobs, publish, sync, work
 from brigade.invocation import FAILED, Invocation, complain
 from common import telemetry
 from common.config import LogSettings
@@ -28,10 +28,35 @@ Settings come from brigade.toml and the environment; the environment goes first.
 Exit codes: 0 all well, 1 something failed, 2 nothing was started because the settings or arguments cannot work.
 """
 
+COMMANDS = {
+    "cache": "cache",
+    "check-config": "check_config",
+    "errors": "errors",
+    "jobs": "jobs",
+    "publish": "publish",
+    "sync": "sync",
+    "work": "work",
+}
+"""Command -> module of this package, and the name of the command in it."""
+
 _LEVELS = click.Choice(["debug", "info", "warning", "error"], case_sensitive=False)
 
 
-@click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+class _Commands(click.Group):
+    """Loads the command that is asked for and no other: a worker need not carry a web server."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
+        module = COMMANDS.get(cmd_name)
+        if module is None:
+            return None
+        command: click.Command = getattr(import_module(f"brigade.{module}"), module)
+        return command
+
+
+@click.group(cls=_Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.option("--config", type=click.Path(path_type=Path), help="The TOML file with the routes. [default: brigade.toml]")
 @click.option("--log-level", type=_LEVELS, help="How much is logged. [default: info]")
 @click.option("--log-format", type=click.Choice(["auto", "json", "console"]), help="JSON lines, or plain. [default: auto]")
@@ -46,18 +71,6 @@ def brigade(context: click.Context, config: Path | None, log_level: str | None, 
     given = {"BRIGADE_LOG_LEVEL": log_level, "BRIGADE_LOG_FORMAT": log_format}
     telemetry.configure(LogSettings())
     context.obj = Invocation({**os.environ, **{name: value for name, value in given.items() if value}}, config)
-
-
-for _command in (
-    publish.publish,
-    work.work,
-    sync.sync,
-    errors.errors,
-    cache.cache,
-    jobs.jobs,
-    check_config.check_config,
-):
-    brigade.add_command(_command)
 
 
 def main() -> None:

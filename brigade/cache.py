@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from brigade.invocation import FAILED, Invocation, echo_json, examples, opened_store, pass_invocation, run
+from brigade.invocation import FAILED, Invocation, echo_json, examples, pass_invocation, run
+from brigade.state import opened_store
 from common.errors import SettingsError
 from common.redaction import printable
 from common.state.cache import Cache, Kind

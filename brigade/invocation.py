@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from common import telemetry
-from common.errors import BrigadeError, SettingsError, StateUnavailable
+from common.errors import BrigadeError, SettingsError
 from common.redaction import printable
 from common.settings import load
-from common.state.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine, Mapping
+    from collections.abc import Coroutine, Mapping
     from collections.abc import Set as AbstractSet
     from pathlib import Path
 
@@ -28,8 +26,6 @@ Answer = TypeVar("Answer")
 
 FAILED = 1
 CANNOT_START = 2
-PATIENCE = 15.0
-"""Seconds. A service waits for Redis for as long as it takes; a person at a terminal is told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,22 +67,6 @@ def complain(error: BrigadeError) -> int:
         return CANNOT_START
     click.echo(f"brigade: {printable(str(error))}", err=True)
     return FAILED
-
-
-@asynccontextmanager
-async def opened_store(settings: Settings) -> AsyncIterator[Store]:
-    """The state in Redis, for one command. Raises StateUnavailable when nothing answers for a while."""
-    store = await Store.open(settings.redis)
-    try:
-        try:
-            async with asyncio.timeout(PATIENCE):
-                await store.check()
-        except TimeoutError as error:
-            message = f"Redis at {settings.redis.address} does not answer: check that it runs, REDIS_ADDRESS and REDIS_PASSWORD"
-            raise StateUnavailable(message) from error
-        yield store
-    finally:
-        await store.close()
 
 
 def echo_json(value: Any) -> None:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from brigade.invocation import Invocation, echo_json, examples, opened_store, pass_invocation, run, table
+from brigade.invocation import Invocation, echo_json, examples, pass_invocation, run, table
+from brigade.state import opened_store
 from common.redaction import printable
 from common.state.jobs import Jobs
 from publisher.api.jobs import describe

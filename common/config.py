@@ -6,6 +6,7 @@ a repr, a log line or a traceback shows asterisks.
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path  # noqa: TC003 - pydantic reads the annotations
 from typing import Annotated, Any, Literal
@@ -99,7 +100,7 @@ class Shape(BaseModel):
     @classmethod
     def _no_truth_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
         """TOML's true would otherwise become 1 slot or 1 second."""
-        if isinstance(value, bool) and cls.model_fields[info.field_name or ""].annotation is not bool:
+        if isinstance(value, bool) and cls.model_fields[info.field_name or ""].annotation not in (bool, bool | None):
             raise ValueError("true and false are no value here")
         return value
 
@@ -110,6 +111,9 @@ class StoreOptions(Shape):
     endpoint: Endpoint | None = None
     region: str | None = Field(default=None, min_length=1)
     addressing: Literal["auto", "path", "virtual"] = "auto"
+    conditional_writes: bool | None = None
+    """Whether the service refuses a write whose If-None-Match or If-Match does not hold. None: AWS does, others are not believed
+    to, and are asked what they hold before each write. MinIO, R2 and Ceph's newer releases do."""
 
 
 class Route(Shape):
@@ -166,10 +170,15 @@ class RedisSettings(Shape):
     prefix: str = Field(default="bb", pattern=r"^[A-Za-z0-9._-]{1,32}$")
 
 
+def _cores() -> int:
+    """Those that this process may run on; a container's share of them (its CPU quota) is not looked at."""
+    return min(len(os.sched_getaffinity(0)), 256)
+
+
 class WorkerSettings(Shape):
     """Memory of one worker process: about 60 MiB, `buffer_bytes` for bodies on the way, and some 20 KiB for each slot."""
 
-    processes: int = Field(default=1, ge=1, le=256)
+    processes: int = Field(default_factory=_cores, ge=1, le=256)
     slots: int = Field(default=128, ge=1, le=10_000)
     """Objects in flight per process."""
     part_bytes: Bytes = Field(default=16 * MIB, ge=MIB, le=64 * MIB, multiple_of=256 * KIB)

@@ -1,4 +1,4 @@
-"""A worker from its settings: one process with its event loop, or several that are watched by a parent.
+"""A worker process from its settings: everything it is made of, put together.
 
 Peak memory of one process: about 80 MiB for Python and its libraries, plus `buffer_bytes` of object bytes (worker.budget), plus
 about 100 KiB for each connection in use; independent of the size of objects.
@@ -8,25 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
-import multiprocessing.connection
 import os
 import random
 import signal
 import socket
 import time
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING
 
 import uvloop
 
-from common.errors import SettingsError
+from common.errors import QueueUnavailable
 from common.queues.registry import open_queue
 from common.state.cache import Cache
 from common.state.store import Store
 from common.state.uploads import Uploads
 from common.steps import ignore
 from common.storage.registry import open_reader, open_writer
-from common.telemetry import configure, get_logger
+from common.telemetry import get_logger
 from common.transport.http import Transport
 from worker.budget import Budget
 from worker.claim import Claims
@@ -37,25 +36,19 @@ from worker.settle import Settler
 from worker.tally import Tally
 
 if TYPE_CHECKING:
-    from multiprocessing.process import BaseProcess
-
     from common.config import Settings
     from common.queues.base import Queue
     from common.steps import OnStep
 
 log = get_logger(__name__)
 
-CANNOT_START = 2
-RESTART_SECONDS = 1.0
-"""Before a process that died is replaced, so that one that dies at its start does not keep the machine busy."""
+LONGEST_PAUSE = 30.0
 
 
-def run(settings: Settings, processes: int, on_step: OnStep = ignore) -> int:
-    """Work until SIGTERM or SIGINT; the exit code. With several processes, one that dies is replaced and the others go on."""
-    if processes == 1:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(work(settings, on_step))
-    return _Parent(settings, processes, on_step).run()
+def run(settings: Settings, on_step: OnStep = ignore) -> int:
+    """Work until SIGTERM or SIGINT, or until the parent is gone; the exit code."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(work(settings, on_step))
 
 
 async def work(settings: Settings, on_step: OnStep = ignore) -> int:
@@ -71,7 +64,9 @@ async def work(settings: Settings, on_step: OnStep = ignore) -> int:
         store = await Store.open(settings.redis)
         stack.push_async_callback(store.close)
         await store.check()
-        queue = await open_queue(settings)
+        queue = await _patiently(stop, settings)
+        if queue is None:
+            return 0
         stack.push_async_callback(queue.close)
         transport = Transport(most_connections=settings.worker.slots * 2)
         stack.push_async_callback(transport.close)
@@ -86,6 +81,20 @@ async def work(settings: Settings, on_step: OnStep = ignore) -> int:
         await consumer.run(stop)
         log.info("worker stopped", action="worker_stopped", worker=name, **tally.counts())
     return 0
+
+
+async def _patiently(stop: asyncio.Event, settings: Settings) -> Queue | None:
+    """The queue, as soon as it answers; None when `stop` comes first."""
+    pause = 1.0
+    while not stop.is_set():
+        try:
+            return await open_queue(settings)
+        except QueueUnavailable as error:
+            log.warning("the queue is away", action="queue_away", error=str(error), next_try_seconds=pause)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), pause)
+            pause = min(pause * 2, LONGEST_PAUSE)
+    return None
 
 
 def _orphaned(loop: asyncio.AbstractEventLoop, sentinel: int, stop: asyncio.Event) -> None:
@@ -125,59 +134,3 @@ def _assemble(
         on_step=on_step,
     )
     return Consumer(queue, replicator, claims, tally, slots=settings.worker.slots, grace_seconds=settings.worker.grace_seconds)
-
-
-def _child(settings: Settings, on_step: OnStep) -> None:
-    configure(settings.log)
-    try:
-        raise SystemExit(run(settings, 1, on_step))
-    except SettingsError as error:
-        log.error("the settings cannot work", action="settings_refused", error=str(error))  # noqa: TRY400 - for the operator
-        raise SystemExit(CANNOT_START) from None
-
-
-class _Parent:
-    """Keeps `processes` children at work. They are spawned, never forked: a forked gRPC or libcurl hangs."""
-
-    def __init__(self, settings: Settings, processes: int, on_step: OnStep) -> None:
-        self._settings = settings
-        self._count = processes
-        self._on_step = on_step
-        self._context = multiprocessing.get_context("spawn")
-        self._children: list[BaseProcess] = []
-        self._stopping = False
-        self._exit_code = 0
-
-    def run(self) -> int:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self._stop())
-        self._children = [self._start() for _ in range(self._count)]
-        while not self._stopping:
-            multiprocessing.connection.wait([child.sentinel for child in self._children], timeout=1.0)
-            self._replace_the_dead()
-        for child in self._children:
-            child.join(self._settings.worker.grace_seconds + 10)
-            if child.is_alive():
-                child.kill()
-        return self._exit_code
-
-    def _start(self) -> BaseProcess:
-        child = self._context.Process(target=_child, args=(self._settings, self._on_step), name="brigade-worker")
-        child.start()
-        return child
-
-    def _stop(self) -> None:
-        self._stopping = True
-        for child in self._children:
-            if child.pid is not None and child.is_alive():
-                os.kill(child.pid, signal.SIGTERM)
-
-    def _replace_the_dead(self) -> None:
-        for place, child in enumerate(self._children):
-            if child.exitcode == CANNOT_START:
-                self._exit_code = CANNOT_START  # a new process would be refused for the same reason
-                self._stop()
-            if not child.is_alive() and not self._stopping:
-                log.error("a worker process died and is replaced", action="worker_died", exit_code=child.exitcode)
-                time.sleep(RESTART_SECONDS)
-                self._children[place] = self._start()

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
-from urllib.parse import unquote_plus
-from xml.etree import ElementTree as ET
 
 import google_crc32c
 
-from common.errors import ChecksumMismatch, LocationMissing, PreconditionFailed, SourceChanged, SourceMissing, Unavailable
-from common.objects import StoredObject, Version
-from common.storage.base import LARGEST_READ, MIB, TIB, Content, Limits, Page
+from common.errors import ChecksumMismatch, PreconditionFailed, SourceChanged, Unavailable
+from common.storage.base import LARGEST_READ, MIB, TIB, Content, Limits
 from common.storage.s3_client import S3Client
-from common.storage.s3_headers import etag, stored
+from common.storage.s3_headers import stored
+from common.storage.s3_listing import pages
 from common.storage.s3_writer import S3Writer
 
 if TYPE_CHECKING:
@@ -23,8 +20,8 @@ if TYPE_CHECKING:
 
     from common.config import Settings, StoreOptions
     from common.location import Location
-    from common.objects import Span
-    from common.storage.base import Reader, Writer
+    from common.objects import Span, StoredObject, Version
+    from common.storage.base import Page, Reader, Writer
     from common.transport.http import Response, Transport
 
 LIMITS = Limits(
@@ -33,11 +30,10 @@ LIMITS = Limits(
     smallest_part=5 * MIB,
     most_parts=10_000,
     parallel_parts=True,
+    parallel_listing=True,
 )
 """https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html"""
 
-_PAGE_BYTES = 8 * MIB
-"""A page of 1,000 keys of 1,024 bytes, every byte escaped, is about 4 MB of XML."""
 _TOTAL = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 
 
@@ -48,7 +44,8 @@ def reader(location: Location, options: StoreOptions, settings: Settings, transp
 def writer(location: Location, options: StoreOptions, settings: Settings, transport: Transport) -> Writer:
     client = S3Client(location, options, settings, transport)
     # Other servers may ignore If-None-Match without saying so, and write over what is there: for them we look before we write.
-    return S3Writer(client, replace(LIMITS, preconditions=client.is_aws))
+    believed = client.is_aws if options.conditional_writes is None else options.conditional_writes
+    return S3Writer(client, replace(LIMITS, preconditions=believed))
 
 
 class S3Reader:
@@ -60,21 +57,8 @@ class S3Reader:
     async def stat(self, key: str) -> StoredObject | None:
         return await self._client.head(key)
 
-    async def list(self, after: str | None = None) -> AsyncIterator[Page]:
-        """Every page starts after the last key of the one before, so a checkpoint is a key and works on any later day."""
-        while True:
-            query = [("list-type", "2"), ("encoding-type", "url"), ("max-keys", "1000"), ("prefix", self._client.prefix)]
-            if after is not None:
-                query.append(("start-after", self._client.prefix + after))
-            response = await self._client.send("GET", None, query=query, expect=_PAGE_BYTES)
-            if response.status != 200:
-                error = self._client.failure(response, "list", None)
-                raise LocationMissing(str(error)) if isinstance(error, SourceMissing) else error
-            page = self._page(response.body)
-            yield page
-            if page.after is None:
-                return
-            after = page.after
+    def list(self, after: str | None = None) -> AsyncIterator[Page]:
+        return pages(self._client, after)
 
     async def read(self, key: str, span: Span | None, version: Version | None) -> Content:
         headers: list[tuple[str, str]] = []
@@ -94,31 +78,6 @@ class S3Reader:
 
     async def close(self) -> None:
         await self._client.close()
-
-    def _page(self, xml: bytes) -> Page:
-        try:
-            root = ET.fromstring(xml)  # noqa: S314 - expat refuses entity bombs, and the peer is the store we read from
-        except ET.ParseError as error:
-            raise Unavailable(f"cannot list 's3://{self._client.bucket}': the answer is not XML: {error}") from error
-        cut = len(self._client.prefix)
-        objects: list[StoredObject] = []
-        truncated = False
-        for element in root:
-            tag = element.tag.rpartition("}")[2]
-            if tag == "IsTruncated":
-                truncated = element.text == "true"
-            elif tag == "Contents":
-                fields = {child.tag.rpartition("}")[2]: child.text or "" for child in element}
-                objects.append(
-                    StoredObject(
-                        key=unquote_plus(fields["Key"], errors="surrogateescape")[cut:],
-                        size=int(fields["Size"]),
-                        version=Version(etag(fields["ETag"])),
-                        modified=datetime.fromisoformat(fields["LastModified"]).astimezone(UTC),
-                        storage_class=fields.get("StorageClass"),
-                    )
-                )
-        return Page(objects, objects[-1].key if truncated and objects else None)
 
     def _read_failure(self, response: Response, key: str) -> Exception:
         error = self._client.failure(response, "read", key)

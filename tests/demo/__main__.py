@@ -156,6 +156,7 @@ def environment(redis: servers.Server, redis_password: str, password: str, s3: s
         "BRIGADE_HTTP_PORT": "0",
         "BRIGADE_LOG_FORMAT": "json",
         "BRIGADE_QUEUE": "redis",
+        "BRIGADE_PROCESSES": "1",
     }
 
 

@@ -50,6 +50,7 @@ class Line:
             "BRIGADE_QUEUE": "redis",
             "BRIGADE_REDIS_PREFIX": self.name,
             "BRIGADE_LEASE_SECONDS": "10",
+            "BRIGADE_PROCESSES": "1",
             "BRIGADE_HTTP_PORT": "0",
             "BRIGADE_LOG_FORMAT": "json",
             "RETRY_BACKOFF_SEC": "0.2",

@@ -136,7 +136,7 @@ def test_the_environment_goes_before_the_file_and_the_file_before_defaults(tmp_p
     settings = load({"SYSTEM_MAX_WORKERS": "9"}, config, needs=set())
 
     # Then each comes from where it should
-    assert (settings.worker.slots, settings.worker.attempts, settings.worker.processes) == (9, 7, 1)
+    assert (settings.worker.slots, settings.worker.attempts, settings.worker.grace_seconds) == (9, 7, 25)
 
 
 def test_routes_of_a_file_with_their_options(tmp_path):

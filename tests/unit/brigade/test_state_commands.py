@@ -207,7 +207,7 @@ def test_errors_are_listed_and_sent_again(settings, environ, brigade):
 
 
 def test_a_redis_that_is_away_is_an_error_and_no_traceback(environ, brigade, monkeypatch):
-    monkeypatch.setattr("brigade.invocation.PATIENCE", 0.5)
+    monkeypatch.setattr("brigade.state.PATIENCE", 0.5)
     answer = brigade("jobs", "list", **{**environ, "REDIS_ADDRESS": "127.0.0.1:1"})
     assert answer.code == 1
     assert "Redis at 127.0.0.1:1 does not answer" in answer.err
