@@ -11,7 +11,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Coroutine
 
 Result = TypeVar("Result")
 
@@ -26,6 +26,17 @@ async def heed(call: Awaitable[Result]) -> Result:
     if task and task.cancelling() > before:
         raise asyncio.CancelledError
     return result
+
+
+async def unless(stop: asyncio.Event, work: Coroutine[Any, Any, Result]) -> Result | None:
+    """The result of the work; None when it was dropped because `stop` came first."""
+    doing = asyncio.create_task(work)
+    stopped = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait([doing, stopped], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        await cancel(doing, stopped)
+    return None if doing.cancelled() else doing.result()
 
 
 async def cancel(*tasks: asyncio.Task[Any]) -> None:

@@ -176,7 +176,7 @@ def _cores() -> int:
 
 
 class WorkerSettings(Shape):
-    """Memory of one worker process: about 60 MiB, `buffer_bytes` for bodies on the way, and some 20 KiB for each slot."""
+    """Memory of one worker process: about 80 MiB, `buffer_bytes` for bodies on the way, and some 20 KiB for each slot."""
 
     processes: int = Field(default_factory=_cores, ge=1, le=256)
     slots: int = Field(default=128, ge=1, le=10_000)

@@ -7,7 +7,8 @@ BrigadeError
 └── ObjectError              one object could not be moved; each kind has a category
     ├── SourceMissing        the object is gone from the source
     ├── SourceChanged        the source holds another version than the task names
-    ├── Forbidden            the service refused our identity
+    ├── Forbidden            the service knows us and refuses
+    ├── Unauthenticated      we have no credentials, or the service does not take them any more
     ├── Archived             the bytes are in cold storage and must be restored first
     ├── InvalidName          the destination cannot hold a key of this shape
     ├── TooLarge             the destination cannot hold an object of this size
@@ -37,6 +38,7 @@ class Category(StrEnum):
     SOURCE_MISSING = "source_missing"
     SOURCE_CHANGED = "source_changed"
     FORBIDDEN = "forbidden"
+    UNAUTHENTICATED = "unauthenticated"
     ARCHIVED = "archived"
     INVALID_NAME = "invalid_name"
     TOO_LARGE = "too_large"
@@ -93,6 +95,13 @@ class SourceChanged(ObjectError):
 
 class Forbidden(ObjectError):
     category = Category.FORBIDDEN
+
+
+class Unauthenticated(ObjectError):
+    """Retryable: expired credentials are renewed, by a role or by a person, and the object is not to blame."""
+
+    category = Category.UNAUTHENTICATED
+    retryable = True
 
 
 class Archived(ObjectError):

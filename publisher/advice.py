@@ -12,8 +12,9 @@ if TYPE_CHECKING:
 
 _ADVICE = {
     Category.LOCATION_MISSING: "Check that the bucket or directory exists and is spelt like this, and that the region is right",
-    Category.FORBIDDEN: "Check that the credentials are the right ones and have not expired, and that they may list the source"
+    Category.FORBIDDEN: "Check that the credentials are the right ones, and that they may list the source"
     " (s3:ListBucket, storage.objects.list)",
+    Category.UNAUTHENTICATED: "Check that the credentials are right and have not expired; the next sweep tries again",
     Category.UNAVAILABLE: "The service or the network is away; the next sweep goes on where this one stopped",
     Category.RATE_LIMITED: "The service asks for fewer requests; the next sweep goes on where this one stopped",
 }

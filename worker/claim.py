@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from common.task import Task
 
 
-HAND_BACK_SECONDS = 5.0
+HAND_BACK_SECONDS = 1.5
 
 
 class Claims:
@@ -45,7 +45,7 @@ class Claims:
         try:
             claimed = await self._batch.add(claim)
         except BaseException:
-            self.forget(task)
+            await self.hand_back(task)  # the claim may have been taken all the same
             raise
         if claimed.outcome is not Outcome.TAKEN:
             self.forget(task)

@@ -24,7 +24,8 @@ RECEIVE_SECONDS = 20.0
 GATHER_SECONDS = 0.01
 """How long a worker whose slots come free one by one waits for a few more, so that it does not ask the queue for each."""
 LONGEST_PAUSE = 30.0
-HAND_BACK_SECONDS = 10.0
+HAND_BACK_SECONDS = 4.0
+"""Together with the grace period less than the time after which Kubernetes and compose kill."""
 
 
 class Consumer:
@@ -45,10 +46,13 @@ class Consumer:
         """Work until `stop` is set; then take no more, finish within the grace period while leases are kept, hand the rest
         back.
         """
-        beside = asyncio.create_task(self._keep_leases()), asyncio.create_task(self._tally.report())
+        # Leases and claims by themselves: Redis may be away for long, and the queue need not be.
+        beside = [asyncio.create_task(each()) for each in (self._keep_leases, self._keep_claims, self._tally.report)]
         try:
-            await self._take_until(stop)
-            await self._finish()
+            try:
+                await self._take_until(stop)
+            finally:
+                await self._finish()
         finally:
             await cancel(*beside)
 
@@ -104,7 +108,7 @@ class Consumer:
 
     async def _hand_back(self, delivery: Delivery) -> None:
         try:
-            await asyncio.wait_for(delivery.nack(), timeout=5)
+            await asyncio.wait_for(delivery.nack(), timeout=2)
         except (BrigadeError, TimeoutError) as error:
             log.warning("a delivery could not be handed back; its lease will run out", action="delivery_left", error=str(error))
 
@@ -114,14 +118,17 @@ class Consumer:
             deliveries = list(self._active.values())
             if not deliveries:
                 continue
-            results = await asyncio.gather(
-                *(delivery.extend() for delivery in deliveries), self._claims.renew(), return_exceptions=True
-            )
+            results = await asyncio.gather(*(delivery.extend() for delivery in deliveries), return_exceptions=True)
             errors = [result for result in results if isinstance(result, Exception)]
             if errors:
                 log.warning(
                     "leases could not be renewed", action="leases_not_renewed", deliveries=len(errors), error=str(errors[0])
                 )
+
+    async def _keep_claims(self) -> None:
+        while True:
+            await asyncio.sleep(self._queue.lease / 3)
+            await self._claims.renew()
 
     async def _finish(self) -> None:
         if self._active:

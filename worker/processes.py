@@ -10,7 +10,7 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import signal
-import time
+import threading
 from typing import TYPE_CHECKING
 
 from common.errors import SettingsError
@@ -60,14 +60,14 @@ class _Parent:
         self._on_step = on_step
         self._context = multiprocessing.get_context("spawn")
         self._children: list[BaseProcess] = []
-        self._stopping = False
+        self._stopping = threading.Event()
         self._exit_code = 0
 
     def run(self) -> int:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._stop())
         self._children = [self._start() for _ in range(self._count)]
-        while not self._stopping:
+        while not self._stopping.is_set():
             multiprocessing.connection.wait([child.sentinel for child in self._children], timeout=1.0)
             self._replace_the_dead()
         for child in self._children:
@@ -82,7 +82,7 @@ class _Parent:
         return child
 
     def _stop(self) -> None:
-        self._stopping = True
+        self._stopping.set()
         for child in self._children:
             if child.pid is not None and child.is_alive():
                 os.kill(child.pid, signal.SIGTERM)
@@ -92,7 +92,10 @@ class _Parent:
             if child.exitcode == CANNOT_START:
                 self._exit_code = CANNOT_START  # a new process would be refused for the same reason
                 self._stop()
-            if not child.is_alive() and not self._stopping:
+            if not child.is_alive() and not self._stopping.is_set():
                 log.error("a worker process died and is replaced", action="worker_died", exit_code=child.exitcode)
-                time.sleep(RESTART_SECONDS)
+                if self._stopping.wait(RESTART_SECONDS):
+                    return
                 self._children[place] = self._start()
+                if self._stopping.is_set():  # the signal came while the child was made: it has not heard of it
+                    self._stop()

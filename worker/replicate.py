@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from common.objects import StoredObject
     from common.queues.base import Delivery, Queue
+    from common.state.claims import Claimed
     from common.state.records import Receipt, Record
     from common.state.uploads import Uploads
     from common.steps import OnStep
@@ -130,6 +131,15 @@ class Replicator:
             await delivery.nack(self._failures.busy_delay())
             return
         try:
+            await self._replicate(delivery, task, ends, claimed)
+        except asyncio.CancelledError:
+            await self._claims.hand_back(task)
+            raise
+        finally:
+            self._claims.forget(task)
+
+    async def _replicate(self, delivery: Delivery, task: Task, ends: Ends, claimed: Claimed) -> None:
+        try:
             if claimed.outcome is Outcome.DONE:
                 await self._settler.already(task)
             else:
@@ -137,20 +147,14 @@ class Replicator:
                 await self._carry_out(task, ends, claimed.record)
         except ObjectError as error:
             await self._failures.handle(delivery, task, error)
-            return
         except BrigadeError:
-            raise
-        except asyncio.CancelledError:
-            await self._claims.hand_back(task)
             raise
         except Exception as error:
             log.exception("an object could not be moved, by a fault of ours", action="internal_error", key=task.key)
             await self._failures.handle(delivery, task, error)
-            return
-        finally:
-            self._claims.forget(task)
-        await delivery.ack()
-        self._on_step(Step.ACKNOWLEDGED)
+        else:
+            await delivery.ack()
+            self._on_step(Step.ACKNOWLEDGED)
 
     async def _carry_out(self, task: Task, ends: Ends, record: Record) -> None:
         try:

@@ -13,12 +13,13 @@ import random
 import signal
 import socket
 import time
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 import uvloop
 
-from common.errors import QueueUnavailable
+from common.cancelling import unless
+from common.errors import ObjectError, QueueUnavailable, SettingsError
 from common.queues.registry import open_queue
 from common.state.cache import Cache
 from common.state.store import Store
@@ -63,8 +64,8 @@ async def work(settings: Settings, on_step: OnStep = ignore) -> int:
     async with AsyncExitStack() as stack:
         store = await Store.open(settings.redis)
         stack.push_async_callback(store.close)
-        await store.check()
-        queue = await _patiently(stop, settings)
+        await unless(stop, store.check())
+        queue = await unless(stop, _patiently(settings))
         if queue is None:
             return 0
         stack.push_async_callback(queue.close)
@@ -72,7 +73,10 @@ async def work(settings: Settings, on_step: OnStep = ignore) -> int:
         stack.push_async_callback(transport.close)
         ends = {}
         for route in settings.routes:
-            ends[route.name] = Ends(open_reader(route, settings, transport), open_writer(route, settings, transport))
+            try:
+                ends[route.name] = Ends(open_reader(route, settings, transport), open_writer(route, settings, transport))
+            except ObjectError as error:
+                raise SettingsError([f"route {route.name}: {error}"]) from error
             stack.push_async_callback(ends[route.name].reader.close)
             stack.push_async_callback(ends[route.name].writer.close)
         tally = Tally()
@@ -83,18 +87,16 @@ async def work(settings: Settings, on_step: OnStep = ignore) -> int:
     return 0
 
 
-async def _patiently(stop: asyncio.Event, settings: Settings) -> Queue | None:
-    """The queue, as soon as it answers; None when `stop` comes first."""
+async def _patiently(settings: Settings) -> Queue:
+    """The queue, as soon as it answers."""
     pause = 1.0
-    while not stop.is_set():
+    while True:
         try:
             return await open_queue(settings)
         except QueueUnavailable as error:
             log.warning("the queue is away", action="queue_away", error=str(error), next_try_seconds=pause)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), pause)
+            await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
-    return None
 
 
 def _orphaned(loop: asyncio.AbstractEventLoop, sentinel: int, stop: asyncio.Event) -> None:

@@ -16,7 +16,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.pubsub_v1.services.publisher.transports import PublisherGrpcAsyncIOTransport
 from google.pubsub_v1.types import ExpirationPolicy, Subscription, Topic
 
-from common.errors import Forbidden, SettingsError
+from common.errors import SettingsError, Unauthenticated
 from common.queues.outage import describe
 from common.telemetry import get_logger
 from common.transport.google import PUBSUB_SCOPE, identity
@@ -67,7 +67,7 @@ def connect(settings: Settings) -> tuple[Names, grpc.aio.Channel]:
     if not queue.emulator_host:
         try:
             credentials = identity(settings.google, PUBSUB_SCOPE)
-        except Forbidden as error:
+        except Unauthenticated as error:
             raise SettingsError([str(error)]) from error
         project = project or getattr(credentials, "project_id", None)
     if not project:

@@ -20,6 +20,7 @@ from common.errors import (
     Refused,
     SourceMissing,
     TooLarge,
+    Unauthenticated,
     Unavailable,
     UploadLost,
 )
@@ -46,7 +47,7 @@ RESOURCE_BYTES = 256 * 1024
 """An object's resource holds at most 8 KiB of metadata and little more."""
 
 _STATUSES: dict[int, type[ObjectError]] = {
-    401: Forbidden,
+    401: Unauthenticated,
     403: Forbidden,
     404: SourceMissing,
     408: Unavailable,
@@ -67,7 +68,10 @@ _CARRIED = {
 
 
 class GcsClient:
-    """One bucket at one endpoint. `send` never raises for a status, `failure` turns one into our error."""
+    """One bucket at one endpoint. `send` never raises for a status, `failure` turns one into our error.
+
+    Raises Unauthenticated when it is made and no identity can be had: that is better known at the start than for each object.
+    """
 
     def __init__(self, location: Location, options: StoreOptions, settings: Settings, transport: Transport) -> None:
         self.bucket = location.bucket
@@ -76,8 +80,7 @@ class GcsClient:
         self.origin = str(endpoint or PUBLIC_ENDPOINT).rstrip("/")
         self._transport = transport
         # An emulator has no identities; a real token must not be sent to one.
-        self._settings = None if endpoint else settings.google
-        self._tokens: TokenSource | None = None
+        self._tokens: TokenSource = Anonymous() if endpoint else GoogleTokens(identity(settings.google, STORAGE_SCOPE))
 
     async def send(
         self,
@@ -87,8 +90,6 @@ class GcsClient:
         body: bytes = b"",
         expect: int = RESOURCE_BYTES,
     ) -> Response:
-        if self._tokens is None:
-            self._tokens = GoogleTokens(identity(self._settings, STORAGE_SCOPE)) if self._settings else Anonymous()
         authorization = await self._tokens.headers()
         return await self._transport.send(Request(method, url, [*headers, *authorization], body, expect))
 

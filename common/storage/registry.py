@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from common.transport.http import Transport
 
 
+REQUEST_ATTEMPTS = 3
+
+
 class Backend(Protocol):
     """What the module of a backend offers. Whether the location exists is the first call's business, not theirs."""
 
@@ -77,5 +80,5 @@ def open_writer(
 
 
 def policy(worker: WorkerSettings) -> Policy:
-    """What the settings say about retries."""
-    return Policy(attempts=worker.attempts, first_delay=worker.backoff_seconds)
+    """A few quick ones: RETRY_ATTEMPTS counts the attempts at an object, and each should survive a connection that breaks."""
+    return Policy(attempts=min(REQUEST_ATTEMPTS, worker.attempts), first_delay=worker.backoff_seconds)

@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from common.errors import ObjectError, RateLimited, Unavailable, UploadLost
+from common.errors import ObjectError, RateLimited, Unauthenticated, Unavailable, UploadLost
 from common.telemetry import get_logger
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ class Policy:
     """All attempts, the first one included."""
     first_delay: float = 1.0
     longest: float = 60.0
-    """No single wait is longer, whatever the service asks for: a worker that sleeps for an hour holds a slot for an hour.
-    The delivery then goes back to the queue, which waits more cheaply."""
+    """No wait is longer: a worker that sleeps for an hour holds a slot for an hour. When the service asks for more, the
+    error goes to the caller, and the delivery back to the queue, which waits more cheaply."""
 
     def delay(self, failures: int, random: Random, retry_after: float | None) -> float:
         """Seconds to wait after so many failures: full jitter, or what the service asked for if that is longer."""
@@ -72,7 +72,8 @@ class Retrier:
                 return await attempt()
             except ObjectError as error:
                 failures += 1
-                if not may_pass(error) or failures >= self.policy.attempts:
+                too_long = (error.retry_after or 0.0) > self.policy.longest
+                if not may_pass(error) or failures >= self.policy.attempts or too_long:
                     raise
                 await self.pause(operation, key, failures, error)
 
@@ -93,7 +94,8 @@ class Retrier:
 
 
 def _may_pass(error: ObjectError) -> bool:
-    return error.retryable and not isinstance(error, UploadLost)
+    """Within seconds. New credentials take longer, and a lost upload is begun again by whoever began it."""
+    return error.retryable and not isinstance(error, UploadLost | Unauthenticated)
 
 
 def _only_away(error: ObjectError) -> bool:

@@ -22,6 +22,7 @@ from common.errors import (
     Refused,
     SourceMissing,
     TooLarge,
+    Unauthenticated,
     Unavailable,
     UploadLost,
 )
@@ -60,13 +61,14 @@ _CODES: dict[str, type[ObjectError]] = {
     "RequestLimitExceeded": RateLimited,
     "RequestTimeout": Unavailable,
     "OperationAborted": Unavailable,
-    "ExpiredToken": Forbidden,
-    "InvalidToken": Forbidden,
-    "RequestTimeTooSkewed": Forbidden,
+    "ExpiredToken": Unauthenticated,
+    "InvalidToken": Unauthenticated,
+    "InvalidAccessKeyId": Unauthenticated,
+    "RequestTimeTooSkewed": Unauthenticated,
 }
 _STATUSES: dict[int, type[ObjectError]] = {
     301: LocationMissing,
-    401: Forbidden,
+    401: Unauthenticated,
     403: Forbidden,
     404: SourceMissing,
     408: Unavailable,
@@ -75,7 +77,8 @@ _STATUSES: dict[int, type[ObjectError]] = {
     429: RateLimited,
 }
 _ADVICE: dict[type[ObjectError], str] = {
-    Forbidden: "check the credentials, the bucket policy and this machine's clock",
+    Forbidden: "check the permissions of these credentials and the bucket policy",
+    Unauthenticated: "check that the credentials are right and have not expired, and this machine's clock",
     Archived: "restore the object from its archive tier first",
     LocationMissing: "check the bucket's name and AWS_REGION",
 }
@@ -152,13 +155,16 @@ class S3Client:
         code_found = _CODE.search(response.body)
         code = code_found[1].decode() if code_found else ""
         kind = _CODES.get(code) or _STATUSES.get(response.status) or (Unavailable if response.status >= 500 else Refused)
+        if response.status == 400 and not response.body:
+            kind = Unauthenticated  # a HEAD has no body to say so, and expired credentials are what AWS answers with 400 there
         what = f"s3://{self.bucket}" if key is None else f"s3://{self.bucket}/{self.prefix}{key}"
         message_found = _MESSAGE.search(response.body)
         said = f": {message_found[1].decode('utf-8', 'replace')}" if message_found else ""
         advice = f"; {_ADVICE[kind]}" if kind in _ADVICE else ""
         region = _REGION.search(response.body)
         elsewhere = response.headers.get("x-amz-bucket-region") or (region[1].decode() if region else "")
-        if kind is LocationMissing and elsewhere and elsewhere != self.region:
+        if elsewhere and elsewhere != self.region and kind in (LocationMissing, Unauthenticated):
+            kind = LocationMissing
             advice = f"; the bucket is in {elsewhere}, this route asks {self.region}: set AWS_REGION or the route's region"
         return kind(
             f"cannot {doing} {what!r}: {response.status} {code}{said}{advice}",

@@ -168,10 +168,10 @@ class S3Upload:
     async def abort(self) -> None:
         if self._over:
             return
-        self._over = True
         response = await self._client.send("DELETE", self._key, query=[("uploadId", self.token)])
         if response.status not in (200, 204, 404):
             raise self._failure(response, "abort the upload of")
+        self._over = True
 
     def _failure(self, response: Response, doing: str) -> ObjectError:
         error = self._client.failure(response, doing, self._key)

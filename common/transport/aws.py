@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import quote
 
-from common.errors import Forbidden
+from common.errors import Unauthenticated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,6 +23,7 @@ UNSIGNED = "UNSIGNED-PAYLOAD"
 EMPTY = hashlib.sha256(b"").hexdigest()
 
 _ALGORITHM = "AWS4-HMAC-SHA256"
+_ADVICE = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or check this machine's AWS profile or role"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class Credentials:
 
 class CredentialSource(Protocol):
     async def current(self) -> Credentials:
-        """Credentials that are valid now. Raises Forbidden when there are none, saying where they were looked for."""
+        """Credentials that are valid now. Raises Unauthenticated when there are none, saying where they were looked for."""
         ...
 
 
@@ -74,18 +75,25 @@ class AmbientCredentials:
 
 
 def _look_for_credentials() -> object:
-    from botocore.session import Session  # noqa: PLC0415 - a second of import time, needed only without keys in the settings
+    from botocore.exceptions import BotoCoreError  # noqa: PLC0415 - half a second, needed only without keys in the settings
+    from botocore.session import Session  # noqa: PLC0415
 
-    found = Session().get_credentials()
+    try:
+        found = Session().get_credentials()
+    except BotoCoreError as error:
+        raise Unauthenticated(f"this machine's AWS credentials cannot be used: {error}; {_ADVICE}") from None
     if found is None:
-        raise Forbidden(
-            "no AWS credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give this machine a profile or a role"
-        )
+        raise Unauthenticated(f"no AWS credentials: {_ADVICE}")
     return found
 
 
 def _freeze(found: object) -> Credentials:
-    frozen = found.get_frozen_credentials()  # type: ignore[attr-defined]
+    from botocore.exceptions import BotoCoreError  # noqa: PLC0415
+
+    try:
+        frozen = found.get_frozen_credentials()  # type: ignore[attr-defined]
+    except BotoCoreError as error:
+        raise Unauthenticated(f"this machine's AWS credentials cannot be renewed: {error}; {_ADVICE}") from None
     return Credentials(frozen.access_key, frozen.secret_key, frozen.token)
 
 

@@ -12,7 +12,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
-from common.errors import Forbidden, Unavailable
+from common.errors import Unauthenticated, Unavailable
 
 if TYPE_CHECKING:
     from common.config import Google
@@ -25,7 +25,7 @@ _RENEW_BEFORE_SECONDS = 300
 
 class TokenSource(Protocol):
     async def headers(self) -> list[tuple[str, str]]:
-        """The Authorization header for now; empty for an anonymous source. Raises Forbidden or Unavailable."""
+        """The Authorization header for now; empty for an anonymous source. Raises Unauthenticated or Unavailable."""
         ...
 
 
@@ -69,7 +69,7 @@ class GoogleTokens:
         except TransportError as error:
             raise Unavailable(f"no access token from Google: {error}") from error
         except RefreshError as error:
-            raise Forbidden(
+            raise Unauthenticated(
                 f"Google refuses a token for this identity: {error.args[0]}; check GCP_CREDENTIALS, the key's age and the clock"
             ) from error
 
@@ -77,7 +77,7 @@ class GoogleTokens:
 def identity(settings: Google, scope: str) -> Any:
     """The google-auth credentials that the settings name: key file, key in base64, else what the machine has.
 
-    Raises Forbidden, naming the setting, when they cannot be used.
+    Raises Unauthenticated, naming the setting, when they cannot be used.
     """
     import google.auth as google_auth  # noqa: PLC0415 - costly, unused with emulators
     from google.auth.exceptions import GoogleAuthError  # noqa: PLC0415
@@ -92,7 +92,7 @@ def identity(settings: Google, scope: str) -> Any:
         return google_auth.default(scopes=[scope])[0]
     except (GoogleAuthError, ValueError, OSError) as error:
         # The text of the cause may quote the key: only its kind is told.
-        raise Forbidden(
+        raise Unauthenticated(
             f"no usable Google identity ({type(error).__name__}): set GCP_CREDENTIALS to a key file, or GCP_SA_KEY_B64, "
             "or run where application default credentials exist"
         ) from None

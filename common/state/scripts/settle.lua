@@ -5,7 +5,7 @@
 --      4.. per task: digest (hex), object key, job id, task number, owner, outcome (a counter's name), bytes, worker, token, receipt
 --      (worker, token and receipt are '' where there is no receipt)
 -- Writes route, route:N (consumed), route:workers (new names), route:job:ID (outcome, bytes, settled, state, finished), route:job:ID:settled
--- (bitmap). Deletes route:failures:DIGEST after a receipt, and route:lease:DIGEST if the owner has it.
+-- (bitmap). Deletes route:failures:DIGEST after a receipt and after the last failure, and route:lease:DIGEST if the owner has it.
 -- Reply: how many tasks were counted.
 -- Again: the receipt is written again; a task whose bit is set does not count. Per task the writes that need memory stand first: when
 -- memory is full, Redis refuses the script's first write, before anything has changed.
@@ -56,7 +56,7 @@ for i = 4, #ARGV, 10 do
     receipts = true
   end
   count(job_of(ARGV[i + 2]), tonumber(ARGV[i + 3]), ARGV[i + 5], ARGV[i + 6])
-  if ARGV[i + 9] ~= '' then redis.call('DEL', root .. ':failures:' .. ARGV[i]) end
+  if ARGV[i + 9] ~= '' or ARGV[i + 5] == 'failed' then redis.call('DEL', root .. ':failures:' .. ARGV[i]) end
   local lease = root .. ':lease:' .. ARGV[i]
   if redis.call('GET', lease) == ARGV[i + 4] then redis.call('DEL', lease) end
 end

@@ -137,7 +137,7 @@ async def test_a_fault_that_is_none_of_ours_goes_through(naps: Naps) -> None:
     assert naps.seconds == []
 
 
-@pytest.mark.parametrize(("asked", "waited"), [(7.0, 7.0), (0.1, 1.0), (0.0, 1.0), (None, 1.0), (3600.0, 60.0)])
+@pytest.mark.parametrize(("asked", "waited"), [(7.0, 7.0), (0.1, 1.0), (0.0, 1.0), (None, 1.0), (60.0, 60.0)])
 async def test_a_service_that_asks_for_time_gets_it(naps: Naps, asked: float | None, waited: float) -> None:
     # Given a service that says when to come back
     inner = Scripted(RateLimited("slow down", retry_after=asked), None)

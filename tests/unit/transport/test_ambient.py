@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from common.errors import Forbidden
+from common.errors import Unauthenticated
 from common.transport.aws import AmbientCredentials
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("case", BROKEN)
-async def test_broken_ambient_credentials_are_forbidden_with_advice(
+async def test_broken_ambient_credentials_are_named_with_advice(
     case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Given a machine whose AWS configuration cannot work
@@ -34,5 +34,5 @@ async def test_broken_ambient_credentials_are_forbidden_with_advice(
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_PROFILE", profile)
     # When credentials are asked for, then the error is one of ours
-    with pytest.raises(Forbidden, match="AWS"):
+    with pytest.raises(Unauthenticated, match="AWS"):
         await AmbientCredentials().current()

@@ -12,7 +12,7 @@ from botocore.credentials import Credentials as BotocoreCredentials
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.errors import Forbidden
+from common.errors import Unauthenticated
 from common.transport.aws import AmbientCredentials, Credentials, Signer, encode_path, encode_query
 
 NOW = dt.datetime(2026, 11, 21, 10, 30, 0, tzinfo=dt.UTC)
@@ -106,7 +106,7 @@ async def test_no_credentials_anywhere_says_what_to_set(monkeypatch: pytest.Monk
     monkeypatch.setenv("AWS_CONFIG_FILE", f"{tmp_path}/none")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     # When and then
-    with pytest.raises(Forbidden, match="AWS_ACCESS_KEY_ID"):
+    with pytest.raises(Unauthenticated, match="AWS_ACCESS_KEY_ID"):
         await AmbientCredentials().current()
 
 
