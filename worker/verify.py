@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from common.errors import ChecksumMismatch
+from common.objects import Headers
 from common.state.records import Receipt
 from common.storage.names import SOURCE_MODIFIED, SOURCE_SIZE, SOURCE_VERSION
 
 if TYPE_CHECKING:
-    from common.objects import Headers, StoredObject
+    from common.objects import StoredObject
     from common.task import Task
 
 
@@ -22,7 +22,14 @@ def with_provenance(headers: Headers, task: Task) -> Headers:
     metadata[SOURCE_SIZE] = str(task.size)
     if task.modified is not None:
         metadata[SOURCE_MODIFIED] = task.modified.isoformat()
-    return replace(headers, metadata=MappingProxyType(metadata))
+    return Headers(
+        headers.content_type,
+        headers.cache_control,
+        headers.content_disposition,
+        headers.content_encoding,
+        headers.content_language,
+        MappingProxyType(metadata),
+    )
 
 
 def is_made_from(found: StoredObject, task: Task) -> bool:

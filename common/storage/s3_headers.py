@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _META = "x-amz-meta-"
+_MONTH_NAMES = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_MONTHS = {name: number for number, name in enumerate(_MONTH_NAMES, start=1)}
 _CARRIED = {
     "content_type": "content-type",
     "cache_control": "cache-control",
@@ -96,4 +98,12 @@ def _text(value: str) -> str:
 
 
 def _date(value: str) -> datetime:
+    """An HTTP date; the one form that servers send (RFC 9110, 5.6.7) without the library's patience with all others."""
+    month = _MONTHS.get(value[8:11])
+    if month and len(value) == 29 and value.endswith(" GMT"):
+        try:
+            clock = int(value[17:19]), int(value[20:22]), int(value[23:25])
+            return datetime(int(value[12:16]), month, int(value[5:7]), *clock, tzinfo=UTC)
+        except ValueError:
+            pass  # an odd one: the library may understand it
     return parsedate_to_datetime(value).astimezone(UTC)

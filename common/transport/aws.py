@@ -121,6 +121,7 @@ class Signer:
         self._service = service
         self._now = now
         self._derived: tuple[str, str, bytes] | None = None
+        self._stamp: tuple[int, str] = (0, "")
 
     def headers(
         self,
@@ -137,13 +138,13 @@ class Signer:
 
         `path` and `query` are already encoded (`encode_path`, `encode_query`).
         """
-        stamp = self._now().strftime("%Y%m%dT%H%M%SZ")
+        stamp = self._time()
         signed = [*headers, ("host", host), ("x-amz-content-sha256", payload_hash), ("x-amz-date", stamp)]
         if credentials.session_token:
             signed.append(("x-amz-security-token", credentials.session_token))
-        canonical = sorted((name.lower(), " ".join(value.split())) for name, value in signed)
-        names = ";".join(name for name, _ in canonical)
-        lines = "".join(f"{name}:{value}\n" for name, value in canonical)
+        canonical = sorted([(name.lower(), " ".join(value.split())) for name, value in signed])
+        names = ";".join([name for name, _ in canonical])
+        lines = "".join([f"{name}:{value}\n" for name, value in canonical])
         request = f"{method}\n{path}\n{query}\n{lines}\n{names}\n{payload_hash}"
         scope = f"{stamp[:8]}/{self._region}/{self._service}/aws4_request"
         digest = hashlib.sha256(request.encode("utf-8")).hexdigest()
@@ -152,9 +153,14 @@ class Signer:
         authorization = (
             f"{_ALGORITHM} Credential={credentials.access_key_id}/{scope}, SignedHeaders={names}, Signature={signature}"
         )
-        sent = [header for header in signed if header[0] != "host"]
-        sent.append(("Authorization", authorization))
-        return sent
+        return [*[header for header in signed if header[0] != "host"], ("Authorization", authorization)]
+
+    def _time(self) -> str:
+        moment = self._now()
+        second = int(moment.timestamp())
+        if self._stamp[0] != second:
+            self._stamp = second, moment.strftime("%Y%m%dT%H%M%SZ")
+        return self._stamp[1]
 
     def _key(self, credentials: Credentials, day: str) -> bytes:
         secret = credentials.secret_access_key

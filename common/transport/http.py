@@ -6,7 +6,6 @@ An answer is taken whole into memory, and never more of it than the request says
 
 from __future__ import annotations
 
-import asyncio
 import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ import certifi
 import pycurl
 
 from common.errors import Unavailable
+from common.transport.engine import Engine
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -59,9 +59,7 @@ class Transport:
     """
 
     def __init__(self, *, most_connections: int = 256, connect_seconds: float = 10, stall_seconds: int = 60) -> None:
-        self._multi = pycurl.AsyncCurlMulti()
-        self._multi.setopt(pycurl.M_MAXCONNECTS, most_connections)
-        self._multi.setopt(pycurl.M_MAX_TOTAL_CONNECTIONS, most_connections)
+        self._engine = Engine(most_connections=most_connections)
         self._connect_milliseconds = int(connect_seconds * 1000)
         self._stall_seconds = stall_seconds
         self._idle: list[Any] = []
@@ -79,21 +77,18 @@ class Transport:
         lines: list[bytes] = []
         self._load(handle, request, body, lines)
         try:
-            await self._multi.perform(handle)
+            await self._engine.perform(handle)
+            status = handle.getinfo(pycurl.RESPONSE_CODE)
         except pycurl.error as error:
-            self._unload(handle)
             raise Unavailable(f"{where(request)}: {error.args[1]} (curl {error.args[0]})") from None
-        except asyncio.CancelledError:
-            # The multi lets go of a cancelled handle only in the next turn of the loop: it must not be used again before.
-            raise
-        status = handle.getinfo(pycurl.RESPONSE_CODE)
-        self._unload(handle)
+        finally:
+            self._unload(handle)
         return Response(status, _headers(lines), body.getvalue())
 
     async def close(self) -> None:
         if not self._closed:
             self._closed = True
-            await self._multi.aclose()
+            self._engine.close()
             for handle in self._idle:
                 handle.close()
             self._idle.clear()
@@ -150,12 +145,12 @@ def where(request: Request) -> str:
 
 
 def _headers(lines: list[bytes]) -> dict[str, str]:
+    """Of the final answer: a 100 or 103 may have come first, with a status line and headers of its own."""
     headers: dict[str, str] = {}
-    for line in lines:
-        if line.startswith(b"HTTP/"):  # a 100 or 103 came first: only the final answer counts
-            headers.clear()
-            continue
-        name, colon, value = line.partition(b":")
+    for line in b"".join(lines).decode("latin-1").split("\r\n"):
+        name, colon, value = line.partition(":")
         if colon:
-            headers[name.strip().lower().decode("latin-1")] = value.strip().decode("latin-1")
+            headers[name.lower()] = value.strip()
+        elif line.startswith("HTTP/"):
+            headers.clear()
     return headers
