@@ -7,6 +7,7 @@ lower-case names; values outside US-ASCII are rendered in RFC 2047 form, which i
 from __future__ import annotations
 
 import base64
+from contextlib import suppress
 from datetime import UTC, datetime
 from email.header import decode_header
 from email.utils import parsedate_to_datetime
@@ -101,9 +102,7 @@ def _date(value: str) -> datetime:
     """An HTTP date; the one form that servers send (RFC 9110, 5.6.7) without the library's patience with all others."""
     month = _MONTHS.get(value[8:11])
     if month and len(value) == 29 and value.endswith(" GMT"):
-        try:
+        with suppress(ValueError):
             clock = int(value[17:19]), int(value[20:22]), int(value[23:25])
             return datetime(int(value[12:16]), month, int(value[5:7]), *clock, tzinfo=UTC)
-        except ValueError:
-            pass  # an odd one: the library may understand it
     return parsedate_to_datetime(value).astimezone(UTC)
