@@ -1,7 +1,8 @@
 """How much of an object's bytes a process may hold at once.
 
 Every buffer is paid for here before it is filled, so the memory of a worker process is bounded by `buffer_bytes`, whatever the
-size or number of objects. Waiting is in order of asking: a large part is not overtaken for ever by small objects.
+number of objects, and by the size of one part where a destination takes so few parts that one is larger. Waiting is in order
+of asking: a large part is not overtaken for ever by small objects.
 """
 
 from __future__ import annotations
@@ -30,10 +31,9 @@ class Budget:
     async def take(self, count: int) -> None:
         """Wait until `count` bytes are free, in order of asking, and hold them until `give` gives them back.
 
-        Raises ValueError for more than there is in all: it would wait for ever.
+        More than there is in all waits for all of it: such a part is moved, alone.
         """
-        if count > self.total:
-            raise ValueError(f"{count} bytes do not fit into a budget of {self.total}")
+        count = min(count, self.total)
         if not self._waiting and count <= self._free:
             self._free -= count
             return
@@ -50,7 +50,7 @@ class Budget:
             raise
 
     def give(self, count: int) -> None:
-        self._free += count
+        self._free += min(count, self.total)
         self._serve()
 
     @asynccontextmanager

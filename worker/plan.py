@@ -33,12 +33,11 @@ class Plan:
                 yield Span(start, min(start + self.part_bytes, self.size))
 
 
-def plan(key: str, size: int, destination: Limits, part_bytes: int, largest_part: int) -> Plan:
+def plan(key: str, size: int, destination: Limits, part_bytes: int) -> Plan:
     """One put for what fits into a part and a put; parts of at least `part_bytes` for the rest, larger where the destination
     takes few.
 
-    Raises TooLarge when the destination cannot hold the object, however it is cut, or when its parts would not fit into memory
-    (`largest_part` bytes).
+    Raises TooLarge when the destination cannot hold the object, however it is cut.
     """
     if size > destination.largest_object:
         raise TooLarge(f"{key!r} has {size} bytes, the destination holds objects of at most {destination.largest_object}")
@@ -46,10 +45,4 @@ def plan(key: str, size: int, destination: Limits, part_bytes: int, largest_part
         return Plan(size)
     multiple = destination.part_multiple
     wanted = max(part_bytes, destination.smallest_part, -(-size // destination.most_parts))
-    part = -(-wanted // multiple) * multiple
-    if part > largest_part:
-        raise TooLarge(
-            f"{key!r} has {size} bytes and must be cut into parts of {part} bytes, a worker may hold {largest_part}: "
-            f"set BRIGADE_BUFFER_BYTES to at least {2 * part}"
-        )
-    return Plan(size, part)
+    return Plan(size, -(-wanted // multiple) * multiple)

@@ -109,7 +109,6 @@ class Replicator:
         self._settler = settler
         self._failures = failures
         self._transfers = {route: Transfer(each.reader, each.writer, uploads, budget, on_step) for route, each in ends.items()}
-        self._largest_part = budget.total // 2
         self._part_bytes = part_bytes
         self._now = now
         self._on_step = on_step
@@ -174,7 +173,7 @@ class Replicator:
 
     async def _move(self, task: Task, ends: Ends, record: Record) -> tuple[Receipt, bool]:
         """Bring the version to the destination, or find that it is there. The second value tells whether bytes were written."""
-        planned = plan(task.key, task.size, ends.writer.limits, self._part_bytes, self._largest_part)
+        planned = plan(task.key, task.size, ends.writer.limits, self._part_bytes)
         precondition = self._assumed(task, ends, planned, record)
         for _ in range(LOOKS):
             if precondition is None:

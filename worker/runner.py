@@ -28,6 +28,7 @@ from common.steps import ignore
 from common.storage.registry import open_reader, open_writer
 from common.telemetry import get_logger
 from common.transport.http import Transport
+from worker.allocator import keep_buffers
 from worker.budget import Budget
 from worker.claim import Claims
 from worker.consume import Consumer
@@ -48,6 +49,7 @@ LONGEST_PAUSE = 30.0
 
 def run(settings: Settings, on_step: OnStep = ignore) -> int:
     """Work until SIGTERM or SIGINT, or until the parent is gone; the exit code."""
+    keep_buffers(settings.worker.buffer_bytes)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(work(settings, on_step))
 

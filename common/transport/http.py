@@ -6,7 +6,6 @@ An answer is taken whole into memory, and never more of it than the request says
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -73,7 +72,7 @@ class Transport:
         if self._closed:
             raise Unavailable(f"{where(request)}: the transport is closed")
         handle = self._idle.pop() if self._idle else self._new_handle()
-        body = io.BytesIO()
+        body: list[bytes] = []
         lines: list[bytes] = []
         self._load(handle, request, body, lines)
         try:
@@ -83,7 +82,7 @@ class Transport:
             raise Unavailable(f"{where(request)}: {error.args[1]} (curl {error.args[0]})") from None
         finally:
             self._unload(handle)
-        return Response(status, _headers(lines), body.getvalue())
+        return Response(status, _headers(lines), body[0] if len(body) == 1 else b"".join(body))
 
     async def close(self) -> None:
         if not self._closed:
@@ -111,12 +110,12 @@ class Transport:
             handle.setopt(option, value)
         return handle
 
-    def _load(self, handle: Any, request: Request, body: io.BytesIO, lines: list[bytes]) -> None:
+    def _load(self, handle: Any, request: Request, body: list[bytes], lines: list[bytes]) -> None:
         named = {name.lower() for name, _ in request.headers}
         headers = [*request.headers, *(header for header in _SILENT if header[0].lower() not in named)]
         handle.setopt(pycurl.URL, request.url)
         handle.setopt(pycurl.HTTPHEADER, [f"{name}: {value}".encode("latin-1") for name, value in headers])
-        handle.setopt(pycurl.WRITEFUNCTION, body.write)
+        handle.setopt(pycurl.WRITEFUNCTION, body.append)
         handle.setopt(pycurl.HEADERFUNCTION, lines.append)
         handle.setopt(pycurl.MAXFILESIZE_LARGE, request.expect + ERROR_BYTES)
         if request.method == "GET":
