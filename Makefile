@@ -47,3 +47,4 @@ clean: ## remove what was installed and built
 	rm -rf $(VENV) build dist *.egg-info
 
 include deploy/targets.mk
+include tests/bench/targets.mk

@@ -56,7 +56,10 @@ def examples(*lines: str) -> str:
 
 def run(work: Coroutine[Any, Any, Answer]) -> Answer:
     """Run the work on an event loop of its own and give its answer."""
-    return asyncio.run(work)
+    import uvloop  # noqa: PLC0415 - commands that only look something up start without it
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(work)
 
 
 def complain(error: BrigadeError) -> int:

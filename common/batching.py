@@ -8,7 +8,7 @@ the event loop brings in the same turn joins it, and while a batch is under way 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -59,14 +59,20 @@ class Batcher(Generic[Item, Result]):
     async def _run(self) -> None:
         while self._waiting:
             batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
-            try:
-                # Paired before anything is handed out: an answer too few must not give one item another one's result.
-                pairs = list(zip(batch, await self._send([item for item, _ in batch]), strict=True))
-            except Exception as error:  # noqa: BLE001 - handed to whoever waits for it
-                for _, future in batch:
-                    if not future.done():
-                        future.set_exception(error)
-            else:
-                for (_, future), result in pairs:
-                    if not future.done():
-                        future.set_result(result)
+            await self._exchange(batch)
+        # Here and not only when the task is done, which is a turn of the loop later: an item that is added in between would
+        # find this runner still counted, start none, and wait for somebody else's item.
+        self._running.discard(cast("asyncio.Task[None]", asyncio.current_task()))
+
+    async def _exchange(self, batch: Sequence[tuple[Item, asyncio.Future[Result]]]) -> None:
+        try:
+            # Paired before anything is handed out: an answer too few must not give one item another one's result.
+            pairs = list(zip(batch, await self._send([item for item, _ in batch]), strict=True))
+        except Exception as error:  # noqa: BLE001 - handed to whoever waits for it
+            for _, future in batch:
+                if not future.done():
+                    future.set_exception(error)
+        else:
+            for (_, future), result in pairs:
+                if not future.done():
+                    future.set_result(result)

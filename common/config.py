@@ -183,7 +183,7 @@ class WorkerSettings(Shape):
     """Objects in flight per process."""
     part_bytes: Bytes = Field(default=16 * MIB, ge=MIB, le=64 * MIB, multiple_of=256 * KIB)
     """Objects up to this size go in one request, larger ones in parts of this size. GCS takes multiples of 256 KiB."""
-    buffer_bytes: Bytes = Field(default=256 * MIB, ge=2 * MIB)
+    buffer_bytes: Bytes = Field(default=64 * MIB, ge=2 * MIB)
     """Bodies in memory at once, per process. At least two parts, so that one is written while the next is read."""
     attempts: int = Field(default=5, ge=1, le=100)
     backoff_seconds: float = Field(default=1, gt=0, le=600)
@@ -197,6 +197,8 @@ class PublisherSettings(Shape):
     republish_after: float = Field(default=3600, ge=1)
     """Published but not consumed within this many seconds is published again."""
     batch: int = Field(default=1000, ge=1, le=1000)
+    list_shards: int = Field(default=8, ge=1, le=64)
+    """Ranges of a source that are listed side by side, where the service is what is slow. Each takes about 2 MiB."""
 
 
 class ApiSettings(Shape):

@@ -66,6 +66,7 @@ ENVIRONMENT = (
     Variable("publisher", "sweep_seconds", ("BRIGADE_SWEEP_SECONDS",)),
     Variable("publisher", "republish_after", ("BRIGADE_REPUBLISH_AFTER",)),
     Variable("publisher", "batch", ("BRIGADE_BATCH",)),
+    Variable("publisher", "list_shards", ("BRIGADE_LIST_SHARDS",)),
     Variable("api", "host", ("BRIGADE_HTTP_HOST",)),
     Variable("api", "port", ("BRIGADE_HTTP_PORT",)),
     Variable("api", "username", ("SYSTEM_ADMIN_USERNAME",)),

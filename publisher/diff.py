@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from common.objects import StoredObject
     from common.state.records import Record
+    from common.storage.listed import Listed
 
 
 class Verdict(Enum):
@@ -59,14 +60,17 @@ def judge(token: str, record: Record, now: float, republish_after: float) -> Ver
     return Verdict.NEW if record.published is None and record.consumed is None else Verdict.CHANGED
 
 
-def diff(objects: Sequence[StoredObject], records: Sequence[Record], now: float, republish_after: float) -> Difference:
-    """Lay a page beside its records, which come in the same order."""
-    publish = []
-    skipped = {Verdict.UNCHANGED: 0, Verdict.IN_FLIGHT: 0}
-    for item, record in zip(objects, records, strict=True):
-        verdict = judge(item.version.token, record, now, republish_after)
+def diff(page: Listed, known: Sequence[tuple[int, Record]], now: float, republish_after: float) -> Difference:
+    """Lay a page beside what is `known` of those of its objects that have not been consumed as they are: positions and records.
+
+    All others are unchanged: the first line of the table, which Redis reads for us (`Cache.compare`).
+    """
+    places = []
+    skipped = {Verdict.UNCHANGED: len(page) - len(known), Verdict.IN_FLIGHT: 0}
+    for place, record in known:
+        verdict = judge(page.tokens[place], record, now, republish_after)
         if verdict.publish:
-            publish.append(item)
+            places.append(place)
         else:
             skipped[verdict] += 1
-    return Difference(publish, skipped[Verdict.UNCHANGED], skipped[Verdict.IN_FLIGHT])
+    return Difference([page[place] for place in places], skipped[Verdict.UNCHANGED], skipped[Verdict.IN_FLIGHT])

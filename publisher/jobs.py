@@ -14,22 +14,28 @@ from common.errors import ObjectError
 from common.steps import OnStep, Step, ignore
 from common.telemetry import get_logger
 from publisher.advice import explain
-from publisher.diff import diff
+from publisher.ahead import ahead
+from publisher.diff import Difference, diff
+from publisher.ledger import JobLost
 from publisher.position import Position
-from publisher.publish import JobLost, Publication, retire
+from publisher.publish import Publication, retire
 from publisher.scan import scan
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from common.config import PublisherSettings, Route
     from common.state.cache import Cache
     from common.state.jobs import Job, Jobs
     from common.storage.base import Reader
     from publisher.outlet import Outlet
+    from publisher.position import Gap
     from publisher.scan import ScannedPage
 
 log = get_logger(__name__)
+
+COMPARED_AHEAD = 2
+"""Pages that Redis compares while another is published."""
 
 
 def always() -> bool:
@@ -103,10 +109,16 @@ class _Run:
         self._listed = self._published = self._in_flight = self._markers = 0
 
     async def to_the_end(self) -> bool:
+        try:
+            return await self._to_the_end()
+        finally:
+            await self._publication.give_up()
+
+    async def _to_the_end(self) -> bool:
         retired = await retire(self._scanner.cache, self._job, owner=self._scanner.owner)
         position = Position.of(self._job.checkpoint)
         self._log("scan begins", "scan_began", kind=self._job.kind, after=position.after, retired=retired)
-        ended = position.ended or await self._from(position.after)
+        ended = position.ended or await self._over(position.gaps)
         if ended:
             self._scanner.on_step(Step.SCAN_ENDED)
             await self._scanner.jobs.scanned(self._job.id)
@@ -120,32 +132,38 @@ class _Run:
         )
         return ended
 
-    async def _from(self, after: str | None) -> bool:
+    async def _over(self, gaps: Sequence[Gap]) -> bool:
         reader = self._scanner.open_reader(self._route)
         try:
-            return await self._pages(reader, after)
+            return await self._pages(reader, gaps)
         except ObjectError:
             await self._publication.finish()
             raise
         finally:
-            await self._publication.give_up()
             await reader.close()
 
-    async def _pages(self, reader: Reader, after: str | None) -> bool:
-        async with aclosing(scan(reader, after, skip_markers=self._route.skip_directory_markers)) as pages:
-            async for page in pages:
-                self._scanner.on_step(Step.PAGE_LISTED)
+    async def _pages(self, reader: Reader, gaps: Sequence[Gap]) -> bool:
+        shards, skip = self._scanner.settings.list_shards, self._route.skip_directory_markers
+        async with (
+            aclosing(scan(reader, gaps, skip_markers=skip, shards=shards)) as pages,
+            aclosing(ahead(pages, self._compared, COMPARED_AHEAD)) as compared,
+        ):
+            async for page, difference in compared:
                 if not self._wanted():
                     await self._publication.finish()
                     return False
-                await self._page(page)
+                await self._page(page, difference)
         await self._publication.finish()
         return True
 
-    async def _page(self, page: ScannedPage) -> None:
-        records = await self._scanner.cache.lookup(self._route.name, [item.key for item in page.objects])
-        difference = diff(page.objects, records, self._scanner.clock(), self._scanner.settings.republish_after)
+    async def _compared(self, page: ScannedPage) -> tuple[ScannedPage, Difference]:
+        self._scanner.on_step(Step.PAGE_LISTED)
+        known = await self._scanner.cache.compare(self._route.name, page.objects.keys, page.objects.tokens)
+        difference = diff(page.objects, known, self._scanner.clock(), self._scanner.settings.republish_after)
         self._scanner.on_step(Step.PAGE_DIFFED)
+        return page, difference
+
+    async def _page(self, page: ScannedPage, difference: Difference) -> None:
         if page.nameless:
             log.warning(
                 "an object has the name of the location itself and cannot be replicated: make the prefix of the route shorter",
@@ -157,7 +175,7 @@ class _Run:
         self._published += len(difference.publish)
         self._in_flight += difference.in_flight
         self._markers += page.markers
-        await self._publication.page(difference.publish, listed=len(page.objects), after=page.after)
+        await self._publication.page(difference.publish, listed=len(page.objects), done=page.done)
 
     def _log(self, text: str, action: str, **fields: object) -> None:
         log.info(text, action=action, route=self._route.name, job=self._job.id, **fields)

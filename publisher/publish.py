@@ -13,25 +13,24 @@ A crash leaves `published` ahead of what is accounted for: the numbers in betwee
 recorded. Whoever resumes the job settles them as superseded (`retire`) and goes on behind them. A task of the first life that
 arrives later still moves its object; it only counts no more.
 
-Several pages are sent at once, at most PAGES_UNDER_WAY; they are recorded in the order of the listing, so that the checkpoint
-never moves past a page that is not confirmed.
+Several pages are sent at once, at most PAGES_UNDER_WAY; they are recorded in the order of their numbers (publisher.ledger), each
+when its tasks are confirmed.
 
-Memory of one scan: (PAGES_UNDER_WAY + 2) pages, the one being diffed and the one prefetched included, of about 3 KiB for each
-object (the object, its record, its message, with keys of 100 bytes): some 18 MiB with pages of 1,000, whatever the source holds.
+Memory of one scan: PAGES_UNDER_WAY pages, those that are compared ahead (publisher.jobs) and those that are listed ahead
+(publisher.scan). A page that has come takes some 700 bytes for each object, and one of which everything is published three KiB
+(the object, its record, its message, with keys of 100 bytes): some 30 MiB in all, whatever the source holds.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from common.cancelling import cancel
 from common.state.cache import Settled, Settlement
-from common.steps import OnStep, Step, ignore
-from common.task import Task, encode
+from common.steps import OnStep, ignore
+from common.task import Form
+from publisher.ledger import Ledger, Sent
 from publisher.position import Position, unaccounted
 
 if TYPE_CHECKING:
@@ -40,29 +39,16 @@ if TYPE_CHECKING:
     from common.config import Route
     from common.objects import StoredObject
     from common.state.cache import Cache
-    from common.state.jobs import Job
+    from common.state.jobs import Checkpoint, Job
     from publisher.outlet import Outlet
+    from publisher.position import Gap
 
 PAGES_UNDER_WAY = 4
 RETIRED_AT_ONCE = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class _Sent:
-    """A page on its way: `confirmation` ends when the queue has confirmed all of it; `behind` is where the scan then stands."""
-
-    confirmation: asyncio.Task[None]
-    entries: Sequence[tuple[str, str]]
-    listed: int
-    behind: Position
-
-
-class JobLost(Exception):  # noqa: N818 - named after the situation, as the errors of the project are
-    """The job is not ours any more: its checkpoint must not be moved by us."""
-
-
 class Publication:
-    """Publishes the pages of one scan. One coroutine calls it; leave it through `finish` or `give_up`.
+    """Publishes the pages of one scan. One coroutine calls it; leave it through `give_up`, after `finish` or instead of it.
 
     Every method but `give_up` may raise JobLost (the job is no longer `held`) and SettingsError (the queue is not set up).
     """
@@ -86,76 +72,36 @@ class Publication:
         self._outlet = outlet
         self._batch = batch
         self._clock = clock
-        self._held = held
-        self._on_step = on_step
-        self._next = job.checkpoint.published
-        self._position = Position(Position.of(job.checkpoint).after, self._next)
-        self._pages: deque[_Sent] = deque()
+        numbers = job.checkpoint.published
+        position = Position(Position.of(job.checkpoint).gaps, numbers)
+        self._ledger = Ledger(position, numbers, self._record, held=held, on_step=on_step)
+        self._numbers = numbers
 
-    async def page(self, publish: Sequence[StoredObject], *, listed: int, after: str | None) -> None:
-        """Publish these objects of a page of `listed`, behind which the listing goes on at `after` (None: it was the last one).
-
-        Returns once there is room for another page.
-        """
-        while len(self._pages) >= PAGES_UNDER_WAY or (self._pages and self._pages[0].confirmation.done()):
-            await self._record_oldest()
-        first = self._next
+    async def page(self, publish: Sequence[StoredObject], *, listed: int, done: Gap) -> None:
+        """Publish these objects of a page of `listed`, which covers `done` of the listing. Returns while it is on its way."""
+        await self._ledger.room(PAGES_UNDER_WAY)
+        confirmation = None
         if publish:
-            await self._reserve(len(publish))
-        queued = datetime.fromtimestamp(self._clock(), UTC)
-        messages = [self._message(item, first + place, queued) for place, item in enumerate(publish)]
+            first = await self._ledger.reserve(len(publish))
+            self._numbers = first + len(publish)
+            form = Form(self._route.name, self._job, datetime.fromtimestamp(self._clock(), UTC))
+            confirmation = asyncio.create_task(self._send(form.filled(publish, first, self._route.destination.url)))
         entries = [(item.key, item.version.token) for item in publish]
-        behind = Position(after, self._next, ended=after is None)
-        self._pages.append(_Sent(asyncio.create_task(self._send(messages)), entries, listed, behind))
+        self._ledger.enter(Sent(confirmation, entries, listed, done, self._numbers))
 
     async def finish(self) -> None:
         """Return when every page is confirmed and recorded."""
-        while self._pages:
-            await self._record_oldest()
+        await self._ledger.room(1)
 
     async def give_up(self) -> None:
         """Stop sending. What is not recorded is scanned again by whoever resumes the job. Nothing to do after `finish`."""
-        confirmations = [page.confirmation for page in self._pages]
-        self._pages.clear()
-        await cancel(*confirmations)
-
-    async def _reserve(self, count: int) -> None:
-        self._next += count
-        await self._record((), listed=0)
-
-    def _message(self, item: StoredObject, number: int, queued: datetime) -> bytes:
-        return encode(
-            Task(
-                route=self._route.name,
-                key=item.key,
-                version=item.version,
-                size=item.size,
-                modified=item.modified,
-                destination=self._route.destination.url(item.key),
-                job=self._job,
-                number=number,
-                queued=queued,
-            )
-        )
+        await self._ledger.close()
 
     async def _send(self, messages: Sequence[bytes]) -> None:
         for start in range(0, len(messages), self._batch):
             await self._outlet.send(messages[start : start + self._batch])
 
-    async def _record_oldest(self) -> None:
-        page = self._pages[0]
-        await page.confirmation
-        if page.entries:
-            self._on_step(Step.BATCH_QUEUED)
-        self._position = page.behind
-        await self._record(page.entries, listed=page.listed)
-        self._pages.popleft()
-        self._on_step(Step.BATCH_RECORDED)
-
-    async def _record(self, entries: Sequence[tuple[str, str]], *, listed: int) -> None:
-        if not self._held():
-            raise JobLost
-        checkpoint = self._position.checkpoint(self._next)
+    async def _record(self, entries: Sequence[tuple[str, str]], checkpoint: Checkpoint, listed: int) -> None:
         unchanged = listed - len(entries)
         now = int(self._clock())
         await self._cache.record_published(self._route.name, self._job, entries, now, checkpoint, listed, unchanged)

@@ -1,73 +1,175 @@
-"""A walk over a source's listing, page by page, with flat memory: the page in hand and at most one more on its way.
+"""A walk over a source's listing, page by page, with flat memory; over several ranges of it side by side where that is faster.
 
-The next page is asked for while the page in hand is diffed and published, because a listing is a chain of requests that each
-wait for the one before; nothing is gained by asking further ahead.
+The next page of a range is asked for while the page in hand is compared and published. When the publisher has to wait for pages
+all the same, the service is what is slow, and the listing is divided (publisher.ranges) until as many ranges are listed at once
+as the settings allow. The pages of one range come in the order of the listing; between the ranges there is no order.
+
+In memory: for each range the page that has come and the one on its way, and QUEUED pages that nobody has taken yet.
 """
 
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_right
+from collections import deque
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from common.cancelling import cancel
+from common.errors import Refused
+from common.storage.listed import Listed
+from publisher.position import Gap, order
+from publisher.ranges import Range, Ranges
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import Sequence
 
-    from common.objects import StoredObject
     from common.storage.base import Page, Reader
+
+QUEUED = 1
+PATIENCE = 0.005
+"""Seconds that the publisher waits for a page before another range is begun: a service nearby answers sooner."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScannedPage:
     """`objects` are those that can be replicated; `listed` counts what the page held, `markers` the directory markers left out
     of `objects`, and `nameless` the objects that are left out because they have no name below the location.
+
+    `done` is the part of the listing that the page covers: all of it that lies in there is on this page.
     """
 
-    objects: Sequence[StoredObject]
+    objects: Listed
     listed: int
     markers: int
     nameless: int
-    after: str | None
+    done: Gap
 
 
-async def scan(reader: Reader, after: str | None, *, skip_markers: bool) -> AsyncGenerator[ScannedPage, None]:
-    """The pages behind the checkpoint `after`. Close the generator when leaving early: a page may be on its way.
+async def scan(
+    reader: Reader, gaps: Sequence[Gap], *, skip_markers: bool, shards: int = 1, patience: float = PATIENCE
+) -> AsyncGenerator[ScannedPage, None]:
+    """The pages of these parts of the listing. Close the generator when leaving early: pages may be on their way.
 
-    Raises what the reader raises, at the page that could not be had, after every page before it.
+    Raises what the reader raises, at the first page that could not be had, after every page that came before it.
     """
-    listing = reader.list(after)
-    upcoming = asyncio.create_task(_next(listing))
+    walk = _Walk(reader, gaps, shards if reader.limits.parallel_listing else 1, skip_markers=skip_markers)
     try:
-        while (page := await upcoming) is not None:
-            upcoming = asyncio.create_task(_next(listing))
-            yield _sift(page, skip_markers=skip_markers)
+        walk.begin()
+        while (page := await walk.next(patience)) is not None:
+            yield page
     finally:
-        await cancel(upcoming)
-        if isinstance(listing, AsyncGenerator):
-            await listing.aclose()
+        await walk.stop()
 
 
-async def _next(listing: AsyncIterator[Page]) -> Page | None:
-    return await anext(listing, None)
+class _Walk:
+    def __init__(self, reader: Reader, gaps: Sequence[Gap], shards: int, *, skip_markers: bool) -> None:
+        self._reader = reader
+        self._waiting = deque(gaps)
+        self._shards = shards
+        self._skip_markers = skip_markers
+        self._ranges = Ranges()
+        self._pages: asyncio.Queue[ScannedPage | Exception | None] = asyncio.Queue(QUEUED)
+        self._listers: set[asyncio.Task[None]] = set()
+        self._divided = len(gaps) > 1
+
+    def begin(self) -> None:
+        while self._waiting and len(self._listers) < self._shards:
+            self._start(self._ranges.begin(self._waiting.popleft()))
+
+    async def next(self, patience: float) -> ScannedPage | None:
+        """The next page; None when all have come."""
+        while True:
+            try:
+                async with asyncio.timeout(patience if len(self._listers) < self._shards else None):
+                    page = await self._pages.get()
+            except TimeoutError:
+                self._divide()
+                continue
+            if isinstance(page, Exception):
+                raise page
+            return page
+
+    async def stop(self) -> None:
+        await cancel(*self._listers)
+
+    def _divide(self) -> None:
+        if len(self._listers) < self._shards and (span := self._ranges.divide()) is not None:
+            self._divided = True
+            self._start(span)
+
+    def _start(self, span: Range) -> None:
+        self._listers.add(asyncio.create_task(self._list(span)))
+
+    async def _list(self, span: Range) -> None:
+        """One range to its end, which may come nearer meanwhile."""
+        try:
+            await self._pages_of(span)
+        except Exception as error:  # noqa: BLE001 - raised by `next`, in its turn
+            await self._pages.put(error)
+            return
+        if self._waiting:
+            self._start(self._ranges.begin(self._waiting.popleft()))
+        self._listers.discard(cast("asyncio.Task[None]", asyncio.current_task()))
+        if not self._listers:
+            await self._pages.put(None)
+
+    async def _pages_of(self, span: Range) -> None:
+        listing = self._reader.list(span.after)
+        try:
+            async for page in listing:
+                scanned, ended = self._taken(span, page)
+                await self._pages.put(scanned)
+                if ended:
+                    return
+        finally:
+            if isinstance(listing, AsyncGenerator):
+                await listing.aclose()
+
+    def _taken(self, span: Range, page: Page) -> tuple[ScannedPage, bool]:
+        """What of the page belongs to the range, and whether it was the range's last. From here on the range is behind it:
+        it may be divided before anybody has looked at the page.
+        """
+        objects, ended = Listed.of(page.objects), page.after is None
+        if self._shards > 1:
+            self._look_at_order(objects.keys)
+        if span.until is not None and page.after is not None and order(page.after) >= order(span.until):
+            ended = True
+        if span.until is not None and objects and order(objects.keys[-1]) > order(span.until):
+            objects = objects[: bisect_right(objects.keys, order(span.until), key=order)]
+        done = Gap(span.after, span.until if ended else page.after)
+        if ended:
+            self._ranges.ended(span)
+        else:
+            self._ranges.reached(span, objects.keys, page.after)
+        return _sift(objects, done, skip_markers=self._skip_markers), ended
+
+    def _look_at_order(self, keys: Sequence[str]) -> None:
+        """A listing in another order than promised can be read from end to end, but not in parts."""
+        if list(keys) == sorted(keys) or list(keys) == sorted(keys, key=order):
+            return
+        if self._divided:
+            raise Refused("the service does not list keys in the order of their bytes: set BRIGADE_LIST_SHARDS=1")
+        self._shards = 1
 
 
-def _sift(page: Page, *, skip_markers: bool) -> ScannedPage:
+def _sift(objects: Listed, done: Gap, *, skip_markers: bool) -> ScannedPage:
     """A directory marker is an empty object whose name ends with a slash; the location's own has no name left below it.
 
     An object named exactly like the location has the key "", which no task can carry: it is left out even where
     markers are wanted.
     """
-    objects = []
-    markers = nameless = 0
-    for item in page.objects:
-        if not item.key:
-            markers += item.size == 0
-            nameless += item.size != 0
-        elif skip_markers and item.size == 0 and item.key.endswith("/"):
-            markers += 1
-        else:
-            objects.append(item)
-    return ScannedPage(objects, len(page.objects), markers, nameless, page.after)
+    listed, markers, nameless = len(objects), 0, 0
+    if "" in objects.keys or "/\0" in "\0".join([*objects.keys, ""]):  # most pages have neither
+        kept = []
+        for place, (key, size) in enumerate(zip(objects.keys, objects.sizes, strict=True)):
+            if not key:
+                markers += size == 0
+                nameless += size != 0
+            elif skip_markers and size == 0 and key.endswith("/"):
+                markers += 1
+            else:
+                kept.append(place)
+        objects = objects.pick(kept)
+    return ScannedPage(objects, listed, markers, nameless, done)

@@ -13,6 +13,7 @@ import re
 import socket
 import uuid
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +40,7 @@ from common.state.connection import connect
 from common.telemetry import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
     from typing import TypeVar
 
     from redis.asyncio import Redis
@@ -71,6 +72,7 @@ class Keys:
 
 
 SEND_AT_ONCE = 1000
+SEND_BYTES_AT_ONCE = 8_000_000
 SETTLE_AT_ONCE = 500
 LONGEST_BLOCK = 5.0
 """Seconds. Bounds how late an expired lease is noticed, and stays far below the socket's own timeout."""
@@ -132,6 +134,7 @@ class RedisQueue:
         self._group = group
         self._consumer = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._outage = outage
+        self._send_script = redis.register_script((_SCRIPTS / "send.lua").read_bytes())
         self._take_script = redis.register_script((_SCRIPTS / "take.lua").read_bytes())
         self._settle_script = redis.register_script((_SCRIPTS / "settle.lua").read_bytes())
         self._leave_script = redis.register_script((_SCRIPTS / "leave.lua").read_bytes())
@@ -160,18 +163,8 @@ class RedisQueue:
 
     async def send(self, messages: Sequence[bytes]) -> None:
         check_size(messages)
-        for start in range(0, len(messages), SEND_AT_ONCE):
-            batch = messages[start : start + SEND_AT_ONCE]
-
-            async def add(batch: Sequence[bytes] = batch) -> None:
-                pipeline = self._redis.pipeline(transaction=False)
-                for message in batch:
-                    pipeline.xadd(self._keys.stream, {"payload": message})
-                for answer in await pipeline.execute(raise_on_error=False):  # whose own error would quote the message
-                    if isinstance(answer, Exception):
-                        raise answer
-
-            await self._call(add)
+        for batch in _batches(messages):
+            await self._call(partial(self._send_script, keys=[self._keys.stream], args=batch))
 
     async def receive(self, most: int, wait: float) -> Sequence[RedisDelivery]:
         return await self._pulling.receive(most, wait) if most > 0 else []
@@ -293,6 +286,20 @@ class RedisQueue:
         arguments: list[str | int] = [self._group, consumer, round(max(GONE_AFTER, 10 * self.lease) * 1000)]
         removed: int = await self._leave_script(keys=[self._keys.stream], args=arguments)
         return removed
+
+
+def _batches(messages: Sequence[bytes]) -> Iterator[list[bytes]]:
+    """In order. A batch has at most SEND_AT_ONCE messages, and more than SEND_BYTES_AT_ONCE only if it has but one."""
+    batch: list[bytes] = []
+    size = 0
+    for message in messages:
+        if batch and (len(batch) == SEND_AT_ONCE or size + len(message) > SEND_BYTES_AT_ONCE):
+            yield batch
+            batch, size = [], 0
+        batch.append(message)
+        size += len(message)
+    if batch:
+        yield batch
 
 
 def _flat(fields: dict[bytes, bytes]) -> list[bytes]:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from common.state.browse import START, Cursor, Kind, described, remove, walk, worker_names
 from common.state.claims import Claim, Claimed, Outcome, Settled, Settlement
-from common.state.keys import digest, key_bytes, spread
-from common.state.records import NOTHING, Published, Receipt, Record, decode, pack_receipt, pack_token
+from common.state.keys import digest, key_bytes, keys_bytes, spread, spreads, text_bytes
+from common.state.records import NOTHING, Published, Receipt, Record, decode, pack_receipt, pack_token, pack_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,7 +26,7 @@ __all__ = [
     "Cache", "Claim", "Claimed", "Kind", "Outcome", "Published", "Receipt", "Record", "Settled", "Settlement",
 ]  # fmt: skip
 
-PER_BUCKET = 100
+PER_BUCKET = 64
 """Objects per bucket on average. Fewer cost memory for keys, more cost time, because Redis reads a bucket from its start."""
 _OUTCOMES = (Outcome.TAKEN, Outcome.DONE, Outcome.BUSY)
 
@@ -44,11 +44,25 @@ class Cache:
         """What is known of each key, in the same order."""
         if not keys:
             return []
-        stored = [key_bytes(key) for key in keys]
-        numbers = b"".join([spread(digest(key)) for key in stored])
-        values, names = await self._store.run("lookup", [self._keys.route(route)], [numbers, *stored])
+        stored = keys_bytes(keys)
+        values, names = await self._store.run("lookup", [self._keys.route(route)], [spreads(stored), *stored])
         workers = worker_names(names)
         return [decode(value, workers) if value else NOTHING for value in values]
+
+    async def compare(self, route: str, keys: Sequence[str], tokens: Sequence[str]) -> list[tuple[int, Record]]:
+        """Which of these versions have not been consumed: their positions, in order, and what is known of those objects.
+
+        The names of workers are left out of the records. Redis compares: a page in which nothing is new costs one short reply.
+        """
+        if not keys:
+            return []
+        stored = keys_bytes(keys)
+        packed = pack_tokens(tokens)
+        args: list[Argument] = [spreads(stored), packed or b"", *stored]
+        if packed is None:
+            args += [pack_token(token) for token in tokens]
+        places, values = await self._store.run("compare", [self._keys.route(route)], args)
+        return [(place, decode(value, {}) if value else NOTHING) for place, value in zip(places, values, strict=True)]
 
     async def record_published(  # noqa: PLR0917 - one call, made in one place
         self,
@@ -65,10 +79,10 @@ class Cache:
         `checkpoint.published` counts the tasks that the job has numbered so far; `listed` and `unchanged` are added to its own.
         A checkpoint that lies behind the job's own (another publisher has gone on) writes records but counts nothing.
         """
-        stored = [(key_bytes(key), pack_token(etag)) for key, etag in entries]
-        numbers = b"".join(spread(digest(key)) for key, _ in stored)
+        stored = keys_bytes([key for key, _ in entries])
+        tokens = [pack_token(etag) for _, etag in entries]
         name = self._keys.job(route, job)
-        after = b"" if checkpoint.after is None else b"=" + key_bytes(checkpoint.after)
+        after = b"" if checkpoint.after is None else b"=" + text_bytes(checkpoint.after)
         fixed: list[Argument] = [
             at,
             self._per_bucket,
@@ -77,9 +91,9 @@ class Cache:
             checkpoint.published,
             listed,
             unchanged,
-            numbers,
+            spreads(stored),
         ]
-        pairs = [part for pair in stored for part in pair]
+        pairs = [part for pair in zip(stored, tokens, strict=True) for part in pair]
         keys = [self._keys.route(route), name, f"{name}:settled"]
         await self._store.send([self._known(route), self._store.call("record_published", keys, [*fixed, *pairs])])
 
@@ -124,7 +138,7 @@ class Cache:
                 place = digest(stored)
                 numbers.append(spread(place))
                 args += [place.hex(), stored, item.job, item.number, item.owner, item.outcome.value, item.copied_bytes]
-                args += [key_bytes(item.receipt.worker), *pack_receipt(item.receipt)] if item.receipt else ["", "", ""]
+                args += [text_bytes(item.receipt.worker), *pack_receipt(item.receipt)] if item.receipt else ["", "", ""]
             fixed: list[Argument] = [now, self._per_bucket, b"".join(numbers)]
             calls += [self._known(route), self._store.call("settle", [self._keys.route(route)], [*fixed, *args])]
         await self._send(calls)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from common.state.keys import key_text
+from common.state.keys import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -154,7 +154,7 @@ def _job(stored: Mapping[bytes, bytes]) -> Job | None:
         route=text("route"),
         kind=text("kind"),
         state=cast("State", text("state")),
-        checkpoint=Checkpoint(key_text(after[1:]) if after else None, int(values["published"])),
+        checkpoint=Checkpoint(text_of(after[1:]) if after else None, int(values["published"])),
         started=int(values["started"]),
         scanned=moment("scanned"),
         finished=moment("finished"),

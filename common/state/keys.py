@@ -7,7 +7,7 @@ raw object keys appear only as hash fields, never in the name of a Redis key, so
 key                        type    lives         written by         holds
 P:routes                   set     for good      both               names of the routes that ever had a record or a job
 P:{R}                      hash    while used    both               level, split (_buckets.lua), objects, published, consumed
-P:{R}:N                    hash    while used    both               bucket N: object key -> record (see records.py)
+P:{R}:N                    hash    while used    both               bucket N: object key (`key_bytes`) -> record (see records.py)
 P:{R}:workers              hash    for good      worker             worker names: "n"+name -> number, "i"+number -> name
 P:{R}:lease:DIGEST         string  lease         worker             owner of the lease on the object
 P:{R}:failures:DIGEST      hash    7 days        worker             version -> how often it failed; one version at a time
@@ -26,20 +26,64 @@ the last sign of life of one that has not.
 from __future__ import annotations
 
 import hashlib
+from binascii import a2b_base64, b2a_base64
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+PACKED = b"\xff"
+"""Begins a key that is stored packed; no text in UTF-8 has this byte."""
+SHORTEST_PACKED = 10
+"""Bytes. Below that packing saves nothing."""
+_LETTERS = b"ABCDEFGHIJLMNOPRSTUVWZabcdefghijklmnopqrstuvwxyz0123456789/-_.="
+"""The 63 bytes that keys are made of most. The 64th value fills up the last three bytes."""
+_LETTERS_AND_NUL = _LETTERS + b"\0"
+_BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+"
+_TO_BASE64, _FROM_BASE64 = bytes.maketrans(_LETTERS, _BASE64), bytes.maketrans(_BASE64, _LETTERS)
+_FILL = (b"", b"///", b"//", b"/")
 _REVERSED_BITS = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
-def key_bytes(key: str) -> bytes:
-    """The object key as Redis stores it. Every str survives, lone surrogates of either half included, which "surrogateescape"
-    would refuse or confuse with other bytes.
+def text_bytes(text: str) -> bytes:
+    """Every str survives, lone surrogates of either half included, which "surrogateescape" would refuse or confuse with other
+    bytes.
     """
-    return key.encode("utf-8", "surrogatepass")
+    return text.encode("utf-8", "surrogatepass")
+
+
+def text_of(stored: bytes) -> str:
+    return stored.decode("utf-8", "surrogatepass")
+
+
+def key_bytes(key: str) -> bytes:
+    """The object key as Redis stores it: a key of nothing but _LETTERS in six bits a letter behind PACKED, any other as it is.
+
+    Keys are the larger part of what an object takes in Redis, and most are made of these letters. Each key has one form.
+    """
+    stored = text_bytes(key)
+    if len(stored) < SHORTEST_PACKED or stored.translate(None, _LETTERS):
+        return stored
+    return PACKED + a2b_base64(stored.translate(_TO_BASE64) + _FILL[len(stored) % 4])
+
+
+def keys_bytes(keys: Sequence[str]) -> list[bytes]:
+    """`key_bytes` of many keys, in a third of the time for keys that can all be packed."""
+    together = text_bytes("\0".join(keys))
+    if not keys or together.translate(None, _LETTERS_AND_NUL) or together.count(0) != len(keys) - 1:
+        return [key_bytes(key) for key in keys]
+    return [
+        PACKED + a2b_base64(word + _FILL[len(word) % 4]) if len(word) >= SHORTEST_PACKED else word.translate(_FROM_BASE64)
+        for word in together.translate(_TO_BASE64).split(b"\0")
+    ]
 
 
 def key_text(stored: bytes) -> str:
-    return stored.decode("utf-8", "surrogatepass")
+    """The key that `key_bytes` has stored."""
+    if not stored.startswith(PACKED):
+        return text_of(stored)
+    return b2a_base64(stored[1:], newline=False).rstrip(b"/").translate(_FROM_BASE64).decode("ascii")
 
 
 def digest(stored: bytes) -> bytes:
@@ -54,6 +98,12 @@ def spread(digest: bytes) -> bytes:
     often it has been split, and a walk in the order of digests (`browse.py`) misses nothing while buckets split.
     """
     return digest[3::-1].translate(_REVERSED_BITS)
+
+
+def spreads(stored: Iterable[bytes]) -> bytes:
+    """The numbers of many keys, one after the other."""
+    sha1 = hashlib.sha1
+    return b"".join([sha1(key, usedforsecurity=False).digest()[3::-1] for key in stored]).translate(_REVERSED_BITS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,8 @@ class Limits:
     """The service itself refuses a write whose precondition does not hold; False: we look before we write."""
     ordered_listing: bool = True
     """`list` yields keys in ascending order of their UTF-8 bytes and can start after a key."""
+    parallel_listing: bool = False
+    """`list` may begin behind any text, `Page.after` is the last key of its page, and so ranges can be listed side by side."""
     keeps_metadata: bool = True
     """User metadata is stored with the object: the source version can be found there when the cache is lost."""
 
@@ -71,7 +73,10 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of a listing. `after` resumes the listing behind this page; None on the last page."""
+    """One page of a listing. `after` resumes the listing behind this page; None on the last page.
+
+    Where an object is dearer to make than to list, `objects` is a `common.storage.listed.Listed`.
+    """
 
     objects: Sequence[StoredObject]
     after: str | None

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import json
 import re
 from typing import TYPE_CHECKING
 
 import google_crc32c
 
-from common.errors import ChecksumMismatch, LocationMissing, PreconditionFailed, SourceChanged, SourceMissing, Unavailable
+from common.errors import ChecksumMismatch, PreconditionFailed, SourceChanged, SourceMissing, Unavailable
 from common.objects import StoredObject, Version
-from common.storage.base import LARGEST_READ, MIB, TIB, Content, Limits, Page
+from common.storage.base import LARGEST_READ, MIB, TIB, Content, Limits
 from common.storage.gcs_client import FIELDS, GcsClient
+from common.storage.gcs_listing import pages
 from common.storage.gcs_writer import GcsWriter
 
 if TYPE_CHECKING:
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
     from common.config import Settings, StoreOptions
     from common.location import Location
     from common.objects import Span
-    from common.storage.base import Reader, Writer
+    from common.storage.base import Page, Reader, Writer
     from common.transport.http import Response, Transport
 
-LIMITS = Limits(largest_object=5 * TIB, largest_put=8 * MIB, part_multiple=256 * 1024, smallest_part=256 * 1024)
+LIMITS = Limits(
+    largest_object=5 * TIB, largest_put=8 * MIB, part_multiple=256 * 1024, smallest_part=256 * 1024, parallel_listing=True
+)
 """https://cloud.google.com/storage/quotas and .../performing-resumable-uploads: chunks are multiples of 256 KiB and come in
 sequence. Above 8 MiB Google recommends a resumable upload, and a lost connection costs a part, not the object."""
 
-_PAGE_BYTES = 16 * MIB
-"""1,000 resources with up to 8 KiB of metadata each."""
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 _CRC32C = re.compile(r"crc32c=([A-Za-z0-9+/=]{8})")
 
@@ -52,21 +52,8 @@ class GcsReader:
     async def stat(self, key: str) -> StoredObject | None:
         return await self._stat(key, None)
 
-    async def list(self, after: str | None = None) -> AsyncIterator[Page]:
-        """Every page starts at the last key of the one before, so a checkpoint is a key and works on any later day."""
-        while True:
-            query = [("prefix", self._client.prefix), ("maxResults", "1000"), ("fields", f"nextPageToken,items({FIELDS})")]
-            if after is not None:
-                query.append(("startOffset", self._client.prefix + after))
-            response = await self._client.send("GET", self._client.list_url(query), expect=_PAGE_BYTES)
-            if response.status != 200:
-                error = self._client.failure(response, "list", None)
-                raise LocationMissing(str(error)) if isinstance(error, SourceMissing) else error
-            page = self._page(response.body, after)
-            yield page
-            if page.after is None:
-                return
-            after = page.after
+    def list(self, after: str | None = None) -> AsyncIterator[Page]:
+        return pages(self._client, after)
 
     async def read(self, key: str, span: Span | None, version: Version | None) -> Content:
         """The first bytes of an object come with its resource, asked for at the same time: media carries no user metadata."""
@@ -138,17 +125,6 @@ class GcsReader:
         if found is None:
             found = StoredObject(key=key, size=size, version=Version(wire.get("x-goog-generation", "")), crc32c=stated)
         return Content(found, data)
-
-    def _page(self, body: bytes, after: str | None) -> Page:
-        try:
-            answer = json.loads(body)
-            objects = [self._client.stored(item) for item in answer.get("items", ())]
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise Unavailable(f"cannot list {self._client.name(None)!r}: the answer is not a listing: {error!r}") from error
-        last = objects[-1].key if objects else after
-        if objects and objects[0].key == after:  # startOffset includes the key it names
-            del objects[0]
-        return Page(objects, last if "nextPageToken" in answer else None)
 
     def _failure(self, response: Response, doing: str, key: str) -> Exception:
         error = self._client.failure(response, doing, key)

@@ -58,6 +58,21 @@ async def test_a_lone_item_does_not_wait_for_company() -> None:
     assert recorder.batches == [[4]]
 
 
+async def test_an_item_that_is_added_as_the_last_batch_ends_is_not_forgotten() -> None:
+    # Given a caller that adds its next item in the very turn in which it learns of the one before
+    recorder = Recorder()
+    batcher = Batcher(recorder.send)
+
+    async def one_after_the_other() -> list[int]:
+        return [await batcher.add(number) for number in (1, 2, 3)]
+
+    # When nobody else adds anything
+    results = await asyncio.wait_for(one_after_the_other(), 1)
+    # Then every item went out
+    assert results == [2, 4, 6]
+    assert recorder.batches == [[1], [2], [3]]
+
+
 async def test_while_a_batch_is_under_way_the_next_one_collects() -> None:
     # Given a batch that is held up
     recorder = Recorder()

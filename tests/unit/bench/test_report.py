@@ -89,4 +89,4 @@ def test_flags_that_were_searched_are_kept_until_a_new_search(tmp_path: Path) ->
     assert anew.flags("s3") is None
     anew.keep("s3", ("--transfers", "32"), {"--transfers 32": 950.0})
     assert anew.flags("s3") == ("--transfers", "32")
-    assert anew.tried("s3") == "--transfers 32 950"
+    assert anew.tried("s3") == "transfers 32: 950"

@@ -6,6 +6,7 @@ import pytest
 
 from tests.bench.moving import median_ratio, ratio_to_best
 from tests.bench.outcome import Goal, number, summed_up
+from tests.bench.rclone import Rclone, search
 from tests.bench.runs import GIB, MIB, Run, ratios
 
 
@@ -36,6 +37,17 @@ def test_the_goal_is_held_against_the_faster_of_their_settings() -> None:
     # Then
     assert ratio_to_best(runs, "MiB/s") == pytest.approx(1.5)
     assert median_ratio(runs, "MiB/s", "ours", "rclone") == pytest.approx(2.0)
+
+
+def test_a_search_runs_its_leader_twice_before_it_believes_it() -> None:
+    # Given one that was lucky the first time
+    slow, fast, lucky = (Rclone("rclone", ("--transfers", count)) for count in ("4", "16", "64"))
+    rates = {slow: [10.0], fast: [50.0, 54.0], lucky: [90.0, 10.0, 10.0, 10.0]}
+    # When
+    best, tried = search([slow, fast, lucky], lambda one: rates[one].pop(0))
+    # Then
+    assert best is fast
+    assert tried == {"--transfers 4": 10, "--transfers 16": 52, "--transfers 64": 50}
 
 
 def test_a_line_of_the_table_has_medians_and_the_spread_of_the_rate() -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from bisect import bisect_right
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from common.objects import StoredObject, Version
 from common.storage.base import TIB, Limits, Page
+from publisher.position import order
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -62,3 +66,33 @@ class FakeReader:
 
     async def close(self) -> None:
         self.closed += 1
+
+
+class Service(FakeReader):
+    """Lists its keys in the order of their bytes, behind any text, and answers after a turn of the loop."""
+
+    limits = replace(FakeReader.limits, parallel_listing=True)
+
+    def __init__(self, names: Sequence[str], *, page: int = 3, seconds: float = 0) -> None:
+        super().__init__([thing(key) for key in names], page=page)
+        self.objects.sort(key=lambda item: order(item.key))
+        self.places = [order(item.key) for item in self.objects]
+        self.seconds = seconds
+        self.requests = self.at_once = self.most_at_once = 0
+
+    async def list(self, after: str | None = None) -> AsyncIterator[Page]:
+        start = 0 if after is None else bisect_right(self.places, order(after))
+        while True:
+            self.requests += 1
+            self.at_once += 1
+            self.most_at_once = max(self.most_at_once, self.at_once)
+            try:
+                await asyncio.sleep(self.seconds)
+            finally:
+                self.at_once -= 1
+            part = self.objects[start : start + self.page]
+            start += self.page
+            more = start < len(self.objects)
+            yield Page(part, part[-1].key if more else None)
+            if not more:
+                return

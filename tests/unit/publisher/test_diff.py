@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from common.objects import StoredObject, Version
 from common.state.records import Published, Receipt, Record
+from common.storage.listed import Listed
 from publisher.diff import Verdict, diff, judge
 
 NOW = 1_000_000
@@ -74,19 +75,23 @@ records = st.builds(
 
 @given(st.lists(st.tuples(tokens, records), max_size=30), st.integers(1, 10_000))
 def test_a_page_is_split_without_loss_and_in_order(rows: list[tuple[str, Record]], republish_after: int) -> None:
-    # Given a page of objects with any records
-    objects = [StoredObject(f"k{place}", 1, Version(token)) for place, (token, _) in enumerate(rows)]
-    # When it is laid beside its records
-    found = diff(objects, [record for _, record in rows], NOW, republish_after)
+    # Given a page of objects with any records, of which those are known that Redis does not find consumed as they are
+    page = Listed.of([StoredObject(f"k{place}", 1, Version(token)) for place, (token, _) in enumerate(rows)])
+    proved = [record.consumed is not None and record.consumed.etag == token for token, record in rows]
+    known = [(place, record) for place, (_, record) in enumerate(rows) if not proved[place]]
+    # When it is laid beside them
+    found = diff(page, known, NOW, republish_after)
     # Then every object is published or counted once, in the order of the listing
-    assert len(found.publish) + found.unchanged + found.in_flight == len(objects)
-    assert found.publish == [item for item in objects if item in found.publish]
+    assert len(found.publish) + found.unchanged + found.in_flight == len(page)
+    assert found.publish == [item for item in page if item in found.publish]
+    assert found.unchanged == sum(proved)
     # And what is proved to be at the destination is never sent, and what has no record always is
-    for item, (token, record) in zip(objects, rows, strict=True):
-        if record.consumed is not None and record.consumed.etag == token:
-            assert item not in found.publish
+    for place, (item, (_, record)) in enumerate(zip(page, rows, strict=True)):
+        assert not (proved[place] and item in found.publish)
         if record == Record(None, None):
             assert item in found.publish
+    # And what is known of more than that makes no difference
+    assert diff(page, list(enumerate(record for _, record in rows)), NOW, republish_after) == found
 
 
 @given(tokens, records)
@@ -101,7 +106,7 @@ def test_nothing_is_held_back_for_good(token: str, record: Record) -> None:
 
 
 def test_records_of_another_page_are_refused() -> None:
-    # Given fewer records than objects
+    # Given a record for an object that is not on the page
     # Then nothing is guessed
-    with pytest.raises(ValueError, match="shorter"):
-        diff([StoredObject("a", 1, Version("e"))], [], NOW, HOUR)
+    with pytest.raises(IndexError):
+        diff(Listed.of([StoredObject("a", 1, Version("e"))]), [(1, Record())], NOW, HOUR)

@@ -11,10 +11,12 @@ import pytest
 
 from common.errors import Forbidden, LocationMissing, ObjectError, Unavailable
 from common.steps import Step
+from publisher.jobs import COMPARED_AHEAD
 from publisher.position import Position
 from publisher.publish import PAGES_UNDER_WAY
+from publisher.scan import QUEUED
 from tests.unit.publisher.conftest import KillAt, Killed
-from tests.unit.publisher.listing import MODIFIED, FakeReader, thing
+from tests.unit.publisher.listing import MODIFIED, FakeReader, Service, thing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -142,11 +144,17 @@ async def test_a_crash_at_any_step_loses_nothing_and_counts_right(
     assert all(record.consumed for record in await surroundings.cache.lookup("r", [item.key for item in objects]))
 
 
-async def test_crash_after_crash_ends_in_the_same_place(surroundings: Surroundings) -> None:
+@pytest.mark.parametrize("side_by_side", [False, True])
+async def test_crash_after_crash_ends_in_the_same_place(
+    surroundings: Surroundings, side_by_side: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # Given a publisher that dies again and again, at random steps, while workers consume some of what was sent, and late
     route = surroundings.route()
     objects = [thing(f"{number:03}") for number in range(60)]
     dice = random.Random(7)
+    # And a listing from end to end, or one in several ranges
+    monkeypatch.setattr("publisher.ranges.WORTH_DIVIDING", 0)
+    slow = Service([item.key for item in objects], page=5, seconds=0.01)
     job = await surroundings.open()
     waiting: list[Task] = []
     for _ in range(40):
@@ -155,7 +163,7 @@ async def test_crash_after_crash_ends_in_the_same_place(surroundings: Surroundin
             break
         dies = KillAt(dice.choice(STEPS), dice.randint(1, 4))
         with contextlib.suppress(Killed):
-            await surroundings.scanner(FakeReader(objects, page=5), on_step=dies).run(route, resumed)
+            await surroundings.scanner(slow if side_by_side else FakeReader(objects, page=5), on_step=dies).run(route, resumed)
         waiting += await surroundings.drain()
         dice.shuffle(waiting)
         some = dice.randint(0, len(waiting))
@@ -167,6 +175,7 @@ async def test_crash_after_crash_ends_in_the_same_place(surroundings: Surroundin
     # Then the job is done, and so is every object
     ended = await surroundings.job(job)
     assert (ended.state, ended.outstanding) == ("done", 0)
+    assert (slow.most_at_once > 1) is side_by_side
     assert all(record.consumed for record in await surroundings.cache.lookup("r", [item.key for item in objects]))
 
 
@@ -272,6 +281,31 @@ async def test_what_passes_leaves_the_job_where_it_was(surroundings: Surrounding
     assert keys(await surroundings.drain()) == list("abcd")
 
 
+async def test_a_scan_side_by_side_resumes_where_each_range_stood(
+    surroundings: Surroundings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a slow service, and a scan in several ranges that was told to stop in the middle
+    monkeypatch.setattr("publisher.ranges.WORTH_DIVIDING", 0)
+    names = [f"logs/{number:04}" for number in range(300)]
+    route, job = surroundings.route(), await surroundings.open()
+    answers = iter([True] * 20 + [False])
+    assert not await surroundings.scanner(Service(names, page=5, seconds=0.01)).run(route, job, wanted=lambda: next(answers))
+    stopped = await surroundings.job(job)
+    gaps = Position.of(stopped.checkpoint).gaps
+    assert len(gaps) > 1
+    assert stopped.listed < 300
+    # When it is resumed
+    await surroundings.scanner(Service(names, page=5)).run(route, stopped)
+    # Then it has listed the rest and nothing twice, and sent everything once, each with a number of its own
+    ended = await surroundings.job(job)
+    assert (ended.listed, ended.published, ended.state) == (300, 300, "moving")
+    tasks = await surroundings.drain()
+    assert keys(tasks) == names
+    assert [task.number for task in tasks] == list(range(300))
+    await surroundings.consume(tasks)
+    assert (await surroundings.job(job)).state == "done"
+
+
 async def test_a_queue_that_is_slow_holds_the_listing_back(surroundings: Surroundings) -> None:
     # Given a queue that confirms nothing for now
     go = asyncio.Event()
@@ -287,8 +321,8 @@ async def test_a_queue_that_is_slow_holds_the_listing_back(surroundings: Surroun
     # When a scan goes as far as it can
     scanning = asyncio.create_task(surroundings.scanner(reader).run(surroundings.route(), job))
     await asyncio.sleep(0.3)
-    # Then it has stopped after the pages that may be under way, the one in hand and the one fetched ahead
-    assert reader.pages == PAGES_UNDER_WAY + 2
+    # Then it has stopped after the pages that may be under way, the one in hand, and those compared and listed ahead
+    assert reader.pages == PAGES_UNDER_WAY + 1 + COMPARED_AHEAD + 1 + QUEUED + 1
     assert all(record.published is None for record in await surroundings.cache.lookup("r", ["00", "01"]))
     # When the queue confirms
     go.set()

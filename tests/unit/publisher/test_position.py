@@ -7,49 +7,95 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.state.jobs import Checkpoint
-from publisher.position import Position, unaccounted
+from publisher.position import EVERYTHING, Gap, Position, order, unaccounted
 
 numbers = st.integers(0, 10**15)
-places = st.none() | st.text()
+texts = st.text(st.characters(exclude_categories=()))
+gaps = st.lists(st.builds(Gap, st.none() | texts, st.none() | texts), max_size=9).map(tuple)
 
 
-@given(places, numbers, numbers)
-def test_what_is_written_is_read(after: str | None, accounted: int, published: int) -> None:
-    # Given any place in a listing
-    position = Position(after, accounted)
-    # Then it survives the checkpoint
+@given(gaps, numbers, numbers)
+def test_what_is_written_is_read(left: tuple[Gap, ...], accounted: int, published: int) -> None:
+    # Given any parts of a listing that are left, or none
+    position = Position(left, accounted)
+    # Then they survive the checkpoint
     checkpoint = position.checkpoint(published)
     assert Position.of(checkpoint) == position
     assert checkpoint.published == published
-
-
-@given(numbers, numbers)
-def test_the_end_is_a_place_too(accounted: int, published: int) -> None:
-    # Given a listing that was read to its end
-    position = Position(None, accounted, ended=True)
-    # Then that survives, and is not taken for the beginning
-    assert Position.of(position.checkpoint(published)) == position
-    assert position.checkpoint(published) != Position(None, accounted).checkpoint(published)
+    assert position.ended == (not left)
 
 
 def test_a_new_job_stands_at_the_beginning() -> None:
     # Given a job that has just been opened
     # Then nothing is listed, and nothing is unaccounted for
-    assert Position.of(Checkpoint()) == Position(None, 0)
+    assert Position.of(Checkpoint()) == Position(EVERYTHING, 0)
     assert list(unaccounted(Checkpoint())) == []
+    assert Position().after is None
 
 
 def test_numbers_between_the_accounted_and_the_next_are_unaccounted() -> None:
     # Given seven numbers accounted for and ten handed out
-    checkpoint = Position("key", 7).checkpoint(10)
+    checkpoint = Position((Gap("key"),), 7).checkpoint(10)
     # Then three are open
     assert list(unaccounted(checkpoint)) == [7, 8, 9]
 
 
-@pytest.mark.parametrize("text", ["", "key", "7", ">key", "7<key", "-1>key", "\N{ARABIC-INDIC DIGIT SEVEN}>key"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "key", "7", ">key", "7>key", "-1[]", "\N{ARABIC-INDIC DIGIT SEVEN}[]", "7[", "7[1]", '7[["a"]]', '7[["a",1]]', "7{}",
+     '7["ab"]', "7" + "[" * 5000 + "]" * 5000],
+)  # fmt: skip
 def test_a_text_that_is_not_ours_means_from_the_beginning(text: str) -> None:
     # Given a checkpoint that something else wrote
     checkpoint = Checkpoint(text, 5)
     # Then the scan begins anew, behind the numbers that were handed out
-    assert Position.of(checkpoint) == Position(None, 5)
+    assert Position.of(checkpoint) == Position(EVERYTHING, 5)
     assert list(unaccounted(checkpoint)) == []
+
+
+def test_pages_from_one_end_to_the_other() -> None:
+    # Given a listing in one piece, whose places are names of the reader's own
+    position = Position()
+    # When its pages are recorded, then what is left begins behind each
+    for after, until in ((None, "z"), ("z", "token 17"), ("token 17", "a")):
+        position = position.beyond(Gap(after, until), 3)
+        assert position.gaps == (Gap(until),)
+        assert (position.after, position.accounted) == (until, 3)
+    assert position.beyond(Gap("a", None), 4).ended
+
+
+def test_pages_of_several_ranges() -> None:
+    # Given pages of ranges that are listed side by side
+    position = Position()
+    for done, left in (
+        (Gap("m", "p"), ((None, "m"), ("p", None))),
+        (Gap(None, "c"), (("c", "m"), ("p", None))),
+        (Gap("t", None), (("c", "m"), ("p", "t"))),
+        (Gap("f", "m"), (("c", "f"), ("p", "t"))),
+        (Gap("p", "t"), (("c", "f"),)),
+        (Gap("c", "f"), ()),
+    ):
+        # When each is recorded, then only it is taken from what is left
+        position = position.beyond(done, 0)
+        assert position.gaps == left
+    assert position.ended
+    assert position.after is None
+
+
+def test_what_was_recorded_before_is_no_place() -> None:
+    position = Position().beyond(Gap(None, "c"), 0)
+    with pytest.raises(ValueError, match="before"):
+        position.beyond(Gap("a", "b"), 0)
+
+
+@given(st.data(), st.lists(texts.filter(bool), min_size=1, unique=True, max_size=20))
+def test_any_order_of_any_parts_leaves_nothing(data: st.DataObject, keys: list[str]) -> None:
+    # Given a listing in any number of parts, between keys of any kind that has one order
+    ends: list[str | None] = [{order(key): key for key in keys}[key] for key in sorted(map(order, keys))]
+    parts = [Gap(*pair) for pair in zip([None, *ends], [*ends, None], strict=True)]
+    position = Position()
+    # When they are recorded in any order
+    for number, part in enumerate(data.draw(st.permutations(parts))):
+        position = position.beyond(part, number)
+    # Then nothing is left
+    assert position == Position((), len(parts) - 1)

@@ -1,4 +1,4 @@
-"""The walk over a listing: complete, one page ahead and no more, markers left out."""
+"""The walk over a listing: complete, a few pages ahead and no more, markers left out. Side by side: test_ranges."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from contextlib import aclosing
 import pytest
 
 from common.errors import Forbidden
-from publisher.scan import ScannedPage, scan
+from publisher.position import EVERYTHING, Gap
+from publisher.scan import QUEUED, ScannedPage, scan
 from tests.unit.publisher.listing import FakeReader, thing
 
 
 async def everything(reader: FakeReader, after: str | None = None, *, skip_markers: bool = True) -> list[ScannedPage]:
-    async with aclosing(scan(reader, after, skip_markers=skip_markers)) as pages:
+    async with aclosing(scan(reader, [Gap(after)], skip_markers=skip_markers)) as pages:
         return [page async for page in pages]
 
 
@@ -24,7 +25,7 @@ async def test_every_page_comes_once_and_in_order() -> None:
     pages = await everything(reader)
     # Then all are there, and the last page says that it is the last
     assert [item.key for page in pages for item in page.objects] == [f"{number:05}" for number in range(2500)]
-    assert [page.after for page in pages] == ["00999", "01999", None]
+    assert [page.done for page in pages] == [(None, "00999"), ("00999", "01999"), ("01999", None)]
 
 
 async def test_a_scan_goes_on_behind_its_checkpoint() -> None:
@@ -42,19 +43,19 @@ async def test_an_empty_source_has_one_empty_page() -> None:
     # When it is scanned
     pages = await everything(FakeReader([]))
     # Then that is not an error
-    assert [(list(page.objects), page.after) for page in pages] == [([], None)]
+    assert [(list(page.objects), page.done) for page in pages] == [([], (None, None))]
 
 
-async def test_one_page_is_fetched_ahead_and_no_more() -> None:
+async def test_few_pages_are_fetched_ahead_and_no_more() -> None:
     # Given ten pages
     reader = FakeReader([thing(f"{number}") for number in range(10)], page=1)
-    async with aclosing(scan(reader, None, skip_markers=True)) as pages:
+    async with aclosing(scan(reader, EVERYTHING, skip_markers=True)) as pages:
         # When the first is in hand and there is all the time in the world
         await anext(pages)
         for _ in range(20):
             await asyncio.sleep(0)
-        # Then exactly one more has been asked for
-        assert reader.pages == 2
+        # Then those that may wait have been asked for, and the one that waits for their place
+        assert reader.pages == 1 + QUEUED + 1
 
 
 async def test_leaving_early_leaves_nothing_behind() -> None:
@@ -71,7 +72,7 @@ async def test_leaving_early_leaves_nothing_behind() -> None:
             finally:
                 hung.set()
 
-    async with aclosing(scan(Hanging([]), None, skip_markers=True)) as pages:
+    async with aclosing(scan(Hanging([]), EVERYTHING, skip_markers=True)) as pages:
         await anext(pages)
         await started.wait()
         # When the scan is left
@@ -90,7 +91,7 @@ async def test_an_error_comes_after_the_pages_before_it() -> None:
     seen = []
     # When it is scanned
     with pytest.raises(Forbidden):  # noqa: PT012 - the loop is what raises
-        async with aclosing(scan(reader, None, skip_markers=True)) as pages:
+        async with aclosing(scan(reader, EVERYTHING, skip_markers=True)) as pages:
             async for page in pages:
                 seen += [item.key for item in page.objects]
     # Then what came before was handed out

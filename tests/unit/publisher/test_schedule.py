@@ -12,6 +12,7 @@ import pytest
 from common.errors import LocationMissing, Unavailable
 from common.state.locks import Leader
 from publisher.leadership import Leadership
+from publisher.position import Position
 from publisher.schedule import Scheduler
 from tests.unit.publisher.listing import FakeReader, thing
 
@@ -318,6 +319,8 @@ async def test_stopping_finishes_the_pages_under_way(bench: Bench) -> None:
     slow = SlowReader(objects, page=2, at=2)
     async with bench.running({"a": slow}) as publisher:
         await asyncio.wait_for(slow.reached.wait(), 10)
+        while Position.of((await bench.jobs("a"))[-1].checkpoint).after != "d":  # noqa: ASYNC110 - it is in Redis
+            await asyncio.sleep(0.01)
         # When the publisher is told to stop
         publisher.stop.set()
         await asyncio.sleep(0.05)

@@ -328,3 +328,14 @@ async def test_a_password_is_used_and_a_wrong_one_is_named(tmp_path: Path, fresh
                 await RedisQueue.open(settings_at(server.address, fresh, password=wrong))
     finally:
         manager.__exit__(None, None, None)
+
+
+async def test_what_is_sent_at_once_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given room for three messages, or ten bytes, in one call
+    monkeypatch.setattr(redis_streams, "SEND_AT_ONCE", 3)
+    monkeypatch.setattr(redis_streams, "SEND_BYTES_AT_ONCE", 10)
+    # When messages of all sizes are sent
+    messages = [b"a", b"b", b"c", b"d", b"e" * 9, b"f", b"g" * 12, b"h", b""]
+    # Then no call has more, but for a message that is larger by itself, and none is left out
+    assert list(redis_streams._batches(messages)) == [[b"a", b"b", b"c"], [b"d", b"e" * 9], [b"f"], [b"g" * 12], [b"h", b""]]
+    assert list(redis_streams._batches([])) == []

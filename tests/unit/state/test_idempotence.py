@@ -71,6 +71,7 @@ async def test_a_second_run_changes_nothing(twice: Twice) -> None:
     leader = Leader(twice, "sweep", "one", 30)
     assert await leader.take()
     records = await cache.lookup(ROUTE, [f"k{n}" for n in range(20)])
+    differ = await cache.compare(ROUTE, [f"k{n}" for n in range(20)], [ETAG] * 20)
     page, _ = await cache.page(ROUTE, None, None, 100)
     done = await jobs.get(job.id)
     deleted = await cache.delete(ROUTE, Kind.CONSUMED), await cache.delete(ROUTE, None)
@@ -80,6 +81,7 @@ async def test_a_second_run_changes_nothing(twice: Twice) -> None:
     assert (done.consumed, done.superseded, done.failed) == (10, 5, 5)
     assert [it.outcome for it in claimed] == ["taken"] * 20
     assert sum(record.consumed is not None for record in records) == 10
+    assert [place for place, _ in differ] == list(range(10, 20))
     assert len(page) == 30
     assert deleted == (10, 20)
     # And after the second run everything was as after the first

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from common.state.cache import Cache, Settled, Settlement
 from common.state.jobs import Checkpoint
-from common.state.keys import key_bytes
+from common.state.keys import text_bytes
 from common.state.records import Published, Receipt, Record, decode, pack_receipt, pack_token
 from tests.unit.state.samples import ETAG, NOW, ROUTE, published, receipt, receipts
 
@@ -80,7 +80,7 @@ async def test_scripts_write_the_same_bytes(store: Store, steps: list[Published 
         assert await cache.lookup(ROUTE, ["key"]) == [record]
     # And what is stored is what the format says
     worker = (
-        await store.client.hget(f"{store.keys.route(ROUTE)}:workers", b"n" + key_bytes(record.consumed.worker))
+        await store.client.hget(f"{store.keys.route(ROUTE)}:workers", b"n" + text_bytes(record.consumed.worker))
         if record.consumed
         else 0
     )

@@ -1,0 +1,105 @@
+"""Redis compares a page with the receipts: it must see what `lookup` and `judge` would see, for every kind of version."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from common.config import RedisSettings
+from common.state.cache import Cache, Published, Record, Settled, Settlement
+from common.state.keys import digest, spread, spreads
+from common.state.records import pack_token, pack_tokens
+from common.state.store import Store
+from tests.unit.state.samples import ETAG, NOW, ODD_KEYS, OTHER, ROUTE, keys, publish, receipt, receipts, settlement, tokens
+
+if TYPE_CHECKING:
+    from common.state.cache import Receipt
+
+hexes = st.binary(min_size=16, max_size=16).map(bytes.hex)
+
+
+async def test_only_what_differs_comes_back(cache: Cache) -> None:
+    # Given objects that are consumed, published, both, or unknown
+    await publish(cache, ["published", "both"])
+    await cache.settle([settlement("both"), settlement("consumed", 1), settlement("older", 2)])
+    page = ["both", "unknown", "consumed", "published", "older"]
+    # When they are compared, the last in another version than was consumed
+    found = await cache.compare(ROUTE, page, [ETAG, ETAG, ETAG, ETAG, OTHER])
+    # Then those come back that are not proved, with what is known of them, but for the names of workers
+    assert found == [(1, Record()), (3, Record(Published(ETAG, NOW))), (4, Record(None, receipt(worker="")))]
+    assert await cache.compare(ROUTE, [], []) == []
+    assert await cache.compare("elsewhere", ["both"], [ETAG]) == [(0, Record())]
+
+
+async def test_keys_of_every_kind_are_compared(cache: Cache) -> None:
+    # Given odd keys, all of them consumed
+    await cache.settle([settlement(key, number) for number, key in enumerate(ODD_KEYS)])
+    # Then none of them differs
+    assert await cache.compare(ROUTE, ODD_KEYS, [ETAG] * len(ODD_KEYS)) == []
+    # And each does in another version
+    assert [place for place, _ in await cache.compare(ROUTE, ODD_KEYS, [OTHER] * len(ODD_KEYS))] == list(range(len(ODD_KEYS)))
+
+
+async def test_more_workers_than_one_byte_can_number(cache: Cache) -> None:
+    # Given receipts of 300 workers
+    items = [Settlement(ROUTE, f"k{n}", "none", n, "o", Settled.CONSUMED, receipt(worker=f"w{n}")) for n in range(300)]
+    await cache.settle(items)
+    # Then all are found, and told from another version
+    page = [f"k{n}" for n in range(300)]
+    assert await cache.compare(ROUTE, page, [ETAG] * 300) == []
+    assert len(await cache.compare(ROUTE, page, [ETAG[::-1]] * 300)) == 300
+
+
+@given(st.dictionaries(keys, receipts, max_size=12), st.data())
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+async def test_it_says_what_the_records_say(redis_address: str, consumed: dict[str, Receipt], data: st.DataObject) -> None:
+    # Given receipts with versions of any kind
+    store = await Store.open(RedisSettings(address=redis_address, prefix=f"compare-{uuid.uuid4().hex[:12]}"))
+    cache = Cache(store, per_bucket=2)
+    try:
+        await cache.settle([Settlement(ROUTE, key, "none", 0, "o", Settled.CONSUMED, it) for key, it in consumed.items()])
+        # When a page of those keys and others is compared, with the same versions or others, all of one kind or not
+        kind = data.draw(st.sampled_from([tokens, hexes]))
+        page = [*consumed, *(key for key in data.draw(st.lists(keys, max_size=3, unique=True)) if key not in consumed)]
+        named = [
+            consumed[key].etag if key in consumed and data.draw(st.booleans()) else data.draw(kind)  # mostly another
+            for key in page
+        ]
+        found = dict(await cache.compare(ROUTE, page, named))
+        # Then exactly those come back whose receipt names another version, or that have none
+        expected = {place for place, key in enumerate(page) if key not in consumed or consumed[key].etag != named[place]}
+        assert set(found) == expected
+        assert all(found[place].consumed == _without_worker(consumed.get(page[place])) for place in expected)
+    finally:
+        await cache.delete(ROUTE, None)
+        await store.client.delete(store.keys.routes(), f"{store.keys.route(ROUTE)}:workers")
+        await store.close()
+
+
+def _without_worker(proof: Receipt | None) -> Receipt | None:
+    return proof and proof._replace(worker="")
+
+
+@given(st.lists(st.one_of(hexes, tokens), max_size=5))
+def test_many_tokens_are_packed_as_one_by_one_or_not_at_all(texts: list[str]) -> None:
+    # Given versions of any kind
+    packed = [pack_token(text) for text in texts]
+    # Then they are packed together exactly if all are of the kind that hex ETags are
+    if all(token[0] == 0 for token in packed):
+        assert pack_tokens(texts) == b"".join(token[1:] for token in packed)
+    else:
+        assert pack_tokens(texts) is None
+
+
+def test_what_only_looks_like_hex_is_not_packed() -> None:
+    for text in (ETAG.upper(), ETAG[:30] + " a", "٣" * 32, ETAG[:-1], ETAG + "0"):
+        assert pack_tokens([ETAG, text]) is None
+    assert pack_tokens([ETAG[:-1], ETAG + "0"]) is None
+
+
+@given(st.lists(st.binary(), max_size=5))
+def test_many_numbers_are_the_numbers_of_each(stored: list[bytes]) -> None:
+    assert spreads(stored) == b"".join(spread(digest(key)) for key in stored)
