@@ -2,7 +2,8 @@
 
 Claims, receipts, acknowledgements and lease extensions cost a round trip each; with hundreds of objects in flight the
 round trips would cost more than the copy. Nothing waits for a batch to fill: the first item opens a batch, whatever else
-the event loop brings in the same turn joins it, and while a batch is under way the next one collects.
+the event loop brings in the same turn joins it, and while a batch is under way the next one collects. Only where items come
+one by one, as objects end, does a batch linger for a few milliseconds.
 """
 
 from __future__ import annotations
@@ -31,10 +32,14 @@ class Batcher(Generic[Item, Result]):
         *,
         most: int = 500,
         under_way: int = 1,
+        linger: float = 0.0,
     ) -> None:
+        """`linger` seconds are waited before a batch goes out that is not full: for items that come one by one and whose callers
+        have time."""
         self._send = send
         self._most = most
         self._under_way = under_way
+        self._linger = linger
         self._waiting: list[tuple[Item, asyncio.Future[Result]]] = []
         self._running: set[asyncio.Task[None]] = set()
 
@@ -58,6 +63,8 @@ class Batcher(Generic[Item, Result]):
 
     async def _run(self) -> None:
         while self._waiting:
+            if self._linger and len(self._waiting) < self._most:
+                await asyncio.sleep(self._linger)
             batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
             await self._exchange(batch)
         # Here and not only when the task is done, which is a turn of the loop later: an item that is added in between would

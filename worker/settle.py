@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from worker.tally import Tally
 
 
+LINGER_SECONDS = 0.005
+"""Objects end one by one; a round trip for each would cost more than a small object's copy."""
+
+
 class Settler:
     """Writes outcomes to the cache. Effect, then record, then acknowledge: nothing is acknowledged before `settle` returns."""
 
@@ -26,7 +30,7 @@ class Settler:
         self._tally = tally
         self._worker = worker
         self._on_step = on_step
-        self._batch: Batcher[Settlement, None] = Batcher(self._send, under_way=2)
+        self._batch: Batcher[Settlement, None] = Batcher(self._send, linger=LINGER_SECONDS)
 
     async def consumed(self, task: Task, receipt: Receipt, *, copied: bool) -> None:
         """The destination holds the task's version; `copied` tells whether this delivery brought it there."""
