@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from worker.tally import Tally
 
 
-LINGER_SECONDS = 0.005
+LINGER_SECONDS = 0.002
 """Objects end one by one; a round trip for each would cost more than a small object's copy."""
 
 

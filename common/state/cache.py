@@ -26,7 +26,7 @@ __all__ = [
     "Cache", "Claim", "Claimed", "Kind", "Outcome", "Published", "Receipt", "Record", "Settled", "Settlement",
 ]  # fmt: skip
 
-PER_BUCKET = 64
+PER_BUCKET = 40
 """Objects per bucket on average. Fewer cost memory for keys, more cost time, because Redis reads a bucket from its start."""
 _OUTCOMES = (Outcome.TAKEN, Outcome.DONE, Outcome.BUSY)
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 log = get_logger(__name__)
 
 LISTPACK = {"hash-max-listpack-entries": 1024, "hash-max-listpack-value": 4096}
-"""Buckets hold some 50 to 200 entries, and keys are up to 1,024 bytes long. A hash that outgrows Redis's own limits (512
+"""Buckets hold some 30 to 150 entries, and keys are up to 1,024 bytes long. A hash that outgrows Redis's own limits (512
 entries, 64 bytes) takes twice the memory; it works all the same. Whoever starts a Redis for us starts it with these."""
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 5.0

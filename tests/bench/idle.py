@@ -14,7 +14,7 @@ from tests.bench.line import ROOT, Line, conductor, environment, working
 from tests.bench.moving import KIB
 from tests.bench.outcome import Goal, Outcome
 from tests.bench.runs import RunFailed, Spread
-from tests.bench.stage import SOURCE, Ends, Stage
+from tests.bench.stage import DESTINATION, SOURCE, Ends, Stage
 
 if TYPE_CHECKING:
     from tests.bench.options import Options
@@ -33,9 +33,9 @@ def idle(queue: str, _stage: Stage, _options: Options) -> Outcome:
     with Stage(queue=queue) as stage:
         store = stage.store()
         store.fill(SOURCE, TASKS, KIB, prefix=PREFIX)
-        store.empty("bench-destination")
+        store.empty(DESTINATION)
         store.begin()
-        ends = Ends(store, f"s3://{SOURCE}", "s3://bench-destination", TASKS, TASKS * KIB)
+        ends = Ends(store, f"s3://{SOURCE}", f"s3://{DESTINATION}", TASKS, TASKS * KIB)
         folder = stage.folder()
         environ = environment(line, stage, ends, folder)
         with conductor(ROOT, environ, folder) as hands, working(line, environ, folder) as workers:

@@ -187,7 +187,11 @@ def environment(line: Line, stage: Stage, ends: Ends, folder: Path) -> dict[str,
     """The settings of every process of one run: a Redis prefix of its own, and otherwise the defaults."""
     config = folder / "brigade.toml"
     route = f'[[route]]\nname = "bench"\nsource = "{ends.source}"\ndestination = "{ends.destination}"\n'
-    config.write_text(f'{route}source_options.addressing = "path"\ndestination_options.addressing = "path"\n')
+    options = 'source_options.addressing = "path"\ndestination_options.addressing = "path"\n'
+    if "conditional_writes" in (line.root / "common/config.py").read_text():  # an older tree refuses what it does not know
+        # The server keeps If-None-Match and If-Match as AWS does, which is believed to without being told.
+        options += "destination_options.conditional_writes = true\n"
+    config.write_text(route + options)
     path = [str(line.root)]
     environ = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     if ends.certificate:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from tests.bench import rclone
 from tests.bench.outcome import Goal, Outcome, raw, summed_up
 from tests.bench.runs import Run, RunFailed, rate, ratios
-from tests.bench.stage import SOURCE, Ends
+from tests.bench.stage import DESTINATION, SOURCE, Ends
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -71,7 +71,7 @@ def prepared(stage: Stage, work: Work, setting: Setting) -> Ends:
     store.configure()
     store.fill(SOURCE, work.count, work.size, prefix="exports/2026/11/21/")
     scheme = "gs" if setting.to == "gcs" else "s3"
-    return Ends(store, f"s3://{SOURCE}", f"{scheme}://bench-destination", work.count, work.count * work.size)
+    return Ends(store, f"s3://{SOURCE}", f"{scheme}://{DESTINATION}", work.count, work.count * work.size)
 
 
 def once(stage: Stage, contender: Contender, ends: Ends, setting: Setting, seconds: float) -> Run:
@@ -82,6 +82,7 @@ def once(stage: Stage, contender: Contender, ends: Ends, setting: Setting, secon
     ends.store.begin()
     try:
         run = contender.run(stage, ends, seconds)
+        run.more["requests"] = ends.store.requests()
     finally:
         ends.store.configure()
     ends.store.verify(ends)

@@ -50,6 +50,7 @@ class Line:
     redis_cpu: float
     server_share: float
     """Of one core, while the run lasted."""
+    requests_per_object: float | None
     with_publishing: float | None
     startup: float
 
@@ -91,6 +92,7 @@ def summed_up(row: str, runs: Mapping[str, Sequence[Run]], said: Mapping[str, st
             server_cpu=statistics.median(run.server_cpu for run in found),
             redis_cpu=statistics.median(run.redis_cpu for run in found),
             server_share=statistics.median(run.server_cpu / run.seconds for run in found),
+            requests_per_object=_requests_per_object(found),
             with_publishing=_with_publishing(found, unit),
             startup=statistics.median(run.startup for run in found),
         )
@@ -107,6 +109,12 @@ def number(value: float) -> str:
     if abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}" if abs(value) >= 0.1 else f"{value:.3f}"
+
+
+def _requests_per_object(found: Sequence[Run]) -> float | None:
+    if any("requests" not in run.more for run in found):
+        return None
+    return float(statistics.median(run.more["requests"] / run.objects for run in found))
 
 
 def _with_publishing(found: Sequence[Run], unit: str) -> float | None:

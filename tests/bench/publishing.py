@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from tests.bench.line import ROOT, Line, conductor, environment
 from tests.bench.outcome import Goal, Outcome, raw, summed_up
 from tests.bench.runs import MIB, Run, RunFailed
-from tests.bench.stage import Ends
+from tests.bench.stage import DESTINATION, Ends
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -95,7 +95,7 @@ def cache(_stage: Stage, _options: Options) -> Outcome:
 def _synthetic(stage: Stage, count: int) -> Ends:
     store = stage.store()
     store.configure()
-    return Ends(store, f"s3://synthetic-{count}", "gs://bench-destination", count, count * OBJECT_BYTES)
+    return Ends(store, f"s3://synthetic-{count}", f"gs://{DESTINATION}", count, count * OBJECT_BYTES)
 
 
 @contextmanager

@@ -30,7 +30,7 @@ CHARTS = {
 }
 COLUMNS = (
     "row", "", "runs", "unit", "least", "median", "most", "ours is",
-    "ms/obj", "s/GiB", "RSS sum", "RSS max", "server", "Redis",
+    "req/obj", "ms/obj", "s/GiB", "RSS sum", "RSS max", "server", "Redis",
 )  # fmt: skip
 _MARK = "<!-- {edge} {name}: written by make bench -->"
 
@@ -46,6 +46,7 @@ def cells(line: Mapping[str, Any]) -> list[str]:
         line["unit"],
         *(number(line["rate"][name]) for name in ("least", "median", "most")),
         f"{ratio['median']:.2f}x ({ratio['least']:.2f}-{ratio['most']:.2f})" if ratio else "",
+        f"{line['requests_per_object']:.1f}" if line.get("requests_per_object") else "",
         "" if large else f"{line['cpu_per_object']:.3f}",
         f"{line['cpu_per_gib']:.2f}" if large else "",
         f"{line['memory_sum']:,.0f}",
@@ -58,7 +59,7 @@ def cells(line: Mapping[str, Any]) -> list[str]:
 def show(outcomes: Sequence[Outcome], machine: Mapping[str, Any]) -> None:
     console = Console()
     if not console.is_terminal:
-        console = Console(width=190)
+        console = Console(width=200)
     table = Table(title=described(machine), title_justify="left", header_style="bold")
     for name in COLUMNS:
         table.add_column(name, justify="left" if name in ("row", "", "unit") else "right", no_wrap=True)
@@ -75,9 +76,10 @@ def show(outcomes: Sequence[Outcome], machine: Mapping[str, Any]) -> None:
 
 
 LEGEND = (
-    "least, median, most: of the rate. ours is: ours over this line, median of the pairs (least-most). ms/obj, s/GiB: CPU of the "
-    "program, all its processes. RSS: MiB, of all its processes and of the largest. server, Redis: CPU during the run, and the "
-    "share of a core that the server took. Times are without the start of the programs; ours without publishing, stated below."
+    "least, median, most: of the rate. ours is: ours over this line, median of the pairs (least-most). req/obj: requests that "
+    "the server answered. ms/obj, s/GiB: CPU of the program, all its processes. RSS: MiB, of all its processes and of the "
+    "largest. server, Redis: CPU during the run, and the share of a core that the server took. Times are without the start of "
+    "the programs; ours without publishing, stated below."
 )
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tests.bench.serve import BenchServer
     from tests.child import Server
 
-SOURCE = "bench-source"
+SOURCE, DESTINATION = "bench-source", "bench-destination"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +68,19 @@ class Store:
         self._before = server.stats()
 
     def fill(self, bucket: str, count: int, size: int, prefix: str = "") -> None:
-        """Nothing is done when the bucket holds this already. One source at a time is kept: they are large."""
+        """Nothing is done when the bucket holds this already. One source at a time is kept: they are large.
+
+        The destination is filled and emptied as well: memory that the server touches for the first time would make the first run
+        a slow one.
+        """
         if self._filled == (bucket, count, size):
             return
         for old in {bucket, *((self._filled[0],) if self._filled else ())}:
             self.server.fill(old)
             self.server.drop(old)
         self.server.fill(bucket, count=count, size=size, prefix=prefix)
+        self.server.fill(DESTINATION, count=count, size=size)
+        self.server.drop(DESTINATION)
         self._filled = bucket, count, size
 
     def configure(self, *, delay_ms: float = 0, fail_percent: float = 0) -> None:
@@ -88,6 +94,10 @@ class Store:
     def begin(self) -> None:
         """Remember what has gone over the wire so far, for `verify`."""
         self._before = self.server.stats()
+
+    def requests(self) -> int:
+        """Answered since `begin`."""
+        return self.server.stats().requests - self._before.requests
 
     def verify(self, ends: Ends) -> None:
         """Every object compared byte for byte. Raises RunFailed unless all of them are there, equal, and nothing else is; and

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from common.objects import Span
 from common.storage.base import Absent
+from publisher.position import EVERYTHING, Position
+from publisher.scan import scan
 from tests.conformance.storage.moves import body, listed
 
 if TYPE_CHECKING:
+    import pytest
+
     from common.storage.base import Reader, Writer
     from common.transport.http import Transport
     from tests.conformance.storage.backends import Backend
@@ -94,3 +99,25 @@ async def test_a_listing_tells_the_version_that_a_read_is_pinned_to(writer: Writ
 
     # Then its bytes can be read by what the listing told
     assert (await reader.read("key", Span(0, stored.size), stored.version)).data == b"bytes"
+
+
+async def test_ranges_side_by_side_have_every_object_once(
+    backend: Backend, reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given several pages of objects, with names of all lengths and alphabets
+    folders = ("logs/2026/01/", "logs/2026/02/", "Logs/", "a", "\u00e9/", "\u0436/", "\U00010400/")
+    keys = [f"{folders[number % 7]}{number:05}" for number in range(backend.many)]
+    backend.fill(keys)
+    monkeypatch.setattr("publisher.ranges.WORTH_DIVIDING", 100)
+
+    # When they are scanned by one who has no patience
+    async with aclosing(scan(reader, EVERYTHING, skip_markers=False, shards=8, patience=0)) as pages:
+        found = [(page.done, list(page.objects.keys)) async for page in pages]
+
+    # Then each is there once, wherever the service was asked to begin, and the parts make up the whole
+    assert sorted(key for _, part in found for key in part) == sorted(keys)
+    position = Position()
+    for done, _ in found:
+        position = position.beyond(done, 0)
+    assert position.ended
+    assert len(found) > backend.many / 1000 or not reader.limits.parallel_listing
