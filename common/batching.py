@@ -35,7 +35,8 @@ class Batcher(Generic[Item, Result]):
         linger: float = 0.0,
     ) -> None:
         """`linger` seconds are waited before a batch goes out that is not full: for items that come one by one and whose callers
-        have time."""
+        have time.
+        """
         self._send = send
         self._most = most
         self._under_way = under_way
