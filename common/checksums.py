@@ -7,6 +7,7 @@ a linear map over GF(2) on its CRC; joining is that map and an exclusive or (the
 
 from __future__ import annotations
 
+import base64
 from functools import lru_cache
 
 import google_crc32c
@@ -21,6 +22,11 @@ def crc32c(data: bytes) -> int:
     """Of the bytes, unsigned."""
     value: int = google_crc32c.value(data)
     return value
+
+
+def as_text(value: int) -> str:
+    """A CRC32C as both S3 and GCS write it: base64 of four bytes, big end first."""
+    return base64.b64encode(value.to_bytes(4, "big")).decode()
 
 
 def join(first: int, second: int, second_length: int) -> int:

@@ -19,9 +19,9 @@ import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
-from common.cancelling import cancel
+from common.cancelling import cancel, unless
 from common.errors import SettingsError
 from common.queues.registry import open_queue
 from common.state.cache import Cache
@@ -42,7 +42,7 @@ from publisher.outlet import Outlet
 from publisher.schedule import FINISH_SECONDS, GIVE_UP_SECONDS, Scheduler
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterator
+    from collections.abc import Iterator
 
     from common.config import Settings
     from common.state.jobs import Job, JobKind
@@ -148,7 +148,7 @@ async def _work(settings: Settings, stop: asyncio.Event, on_step: OnStep) -> Non
             sweep_seconds=settings.publisher.sweep_seconds,
         )
         _serve(settings, parts, scheduler, stack)
-        await _unless(stop, parts.connect())
+        await unless(stop, parts.connect())
         if not stop.is_set():
             await scheduler.run(stop)
 
@@ -168,18 +168,6 @@ def _serve(settings: Settings, parts: _Parts, scheduler: Scheduler, stack: Async
     stack.push_async_callback(server.stop)
     server.start()
     log.info("the HTTP API listens", action="api_listening", host=settings.api.host, port=server.port)
-
-
-async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
-    """Do the work, but drop it when it is time to stop."""
-    doing = asyncio.create_task(work)
-    stopped = asyncio.create_task(stop.wait())
-    try:
-        await asyncio.wait([doing, stopped], return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        await cancel(doing, stopped)
-    if not doing.cancelled():
-        doing.result()
 
 
 @contextlib.contextmanager

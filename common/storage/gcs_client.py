@@ -25,10 +25,9 @@ from common.errors import (
     UploadLost,
 )
 from common.objects import Headers, StoredObject, Version
-from common.storage.s3_client import seconds
 from common.transport.aws import encode_query
 from common.transport.google import STORAGE_SCOPE, Anonymous, GoogleTokens, identity
-from common.transport.http import Request
+from common.transport.http import Request, retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -118,7 +117,7 @@ class GcsClient:
         said = f": {message}" if message else ""
         return kind(
             f"cannot {doing} {self.name(key)!r}: {response.status}{f' {reason}' if reason else ''}{said}{advice}",
-            retry_after=seconds(response.headers.get("retry-after")),
+            retry_after=retry_after(response),
         )
 
     def stored(self, resource: dict[str, Any]) -> StoredObject:

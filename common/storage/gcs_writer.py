@@ -11,11 +11,11 @@ import secrets
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from common.checksums import as_text
 from common.errors import ChecksumMismatch, InvalidName, LocationMissing, ObjectError, SourceMissing, Unavailable, UploadLost
 from common.storage.base import Absent, PartReceipt
 from common.storage.gcs_client import FIELDS, resource_fields
 from common.storage.names import SOURCE_MODIFIED
-from common.storage.s3_headers import crc32c_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,7 +50,7 @@ class GcsWriter:
 
     async def put(self, key: str, body: Body, precondition: Precondition) -> StoredObject:
         self._check(key)
-        resource = self._resource(key, body.headers) | {"crc32c": crc32c_text(body.crc32c)}
+        resource = self._resource(key, body.headers) | {"crc32c": as_text(body.crc32c)}
         boundary = secrets.token_hex(16)
         kind = body.headers.content_type or "application/octet-stream"
         payload = b"".join(
@@ -172,7 +172,7 @@ class GcsUpload:
                 raise UploadLost(f"the upload of {self._client.name(self._key)!r} fell back to byte {committed}: begin again")
             headers = [("Content-Range", f"bytes {committed}-{end - 1}/{self._size}"), ("Content-Type", "")]
             if whole_crc32c is not None:
-                headers.append(("X-Goog-Hash", f"crc32c={crc32c_text(whole_crc32c)}"))
+                headers.append(("X-Goog-Hash", f"crc32c={as_text(whole_crc32c)}"))
             self._committed = None
             response = await self._client.send("PUT", self.token, headers, data[committed - offset :])
             ended = self._progress(response, f"write bytes {committed}-{end - 1} of")

@@ -28,7 +28,7 @@ from common.errors import (
 )
 from common.storage.s3_headers import stored
 from common.transport.aws import AmbientCredentials, Credentials, Signer, StaticCredentials, encode_path, encode_query
-from common.transport.http import Request, Response
+from common.transport.http import Request, Response, retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -168,13 +168,8 @@ class S3Client:
             advice = f"; the bucket is in {elsewhere}, this route asks {self.region}: set AWS_REGION or the route's region"
         return kind(
             f"cannot {doing} {what!r}: {response.status} {code}{said}{advice}",
-            retry_after=seconds(response.headers.get("retry-after")),
+            retry_after=retry_after(response),
         )
 
     async def close(self) -> None:
         """The transport is shared and closed by who opened it."""
-
-
-def seconds(retry_after: str | None) -> float | None:
-    """A Retry-After header in seconds; None for a missing one or one that is a date (both providers send seconds)."""
-    return float(retry_after) if retry_after and retry_after.isdecimal() else None

@@ -80,11 +80,6 @@ def whole_crc32c(wire: Mapping[str, str]) -> int | None:
     return int.from_bytes(raw, "big") if len(raw) == 4 else None
 
 
-def crc32c_text(value: int) -> str:
-    """A CRC32C as both S3 and GCS write it: base64 of four bytes, big end first."""
-    return base64.b64encode(value.to_bytes(4, "big")).decode()
-
-
 def _ascii(value: str) -> str:
     if value.isascii() and value.isprintable():
         return value

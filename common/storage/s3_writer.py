@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
+from common.checksums import as_text
 from common.errors import (
     ChecksumMismatch,
     InvalidName,
@@ -19,7 +20,7 @@ from common.errors import (
 from common.objects import StoredObject, Version
 from common.storage.base import MIB, Absent, PartReceipt
 from common.storage.names import SOURCE_VERSION
-from common.storage.s3_headers import crc32c_text, etag, to_wire, whole_crc32c
+from common.storage.s3_headers import etag, to_wire, whole_crc32c
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,7 +49,7 @@ class S3Writer:
 
     async def put(self, key: str, body: Body, precondition: Precondition) -> StoredObject:
         self._check(key)
-        checksum = crc32c_text(body.crc32c)
+        checksum = as_text(body.crc32c)
         headers = [*to_wire(body.headers), ("x-amz-checksum-crc32c", checksum), *_condition(precondition)]
         response = await self._client.send("PUT", key, headers=headers, body=body.data)
         if response.status != 200:
@@ -131,7 +132,7 @@ class S3Upload:
 
     async def part(self, number: int, offset: int, data: bytes, crc32c: int) -> PartReceipt:
         query = [("partNumber", str(number + 1)), ("uploadId", self.token)]
-        headers = [("x-amz-checksum-crc32c", crc32c_text(crc32c))]
+        headers = [("x-amz-checksum-crc32c", as_text(crc32c))]
         response = await self._client.send("PUT", self._key, query=query, headers=headers, body=data)
         if response.status != 200:
             raise self._failure(response, f"write part {number} at byte {offset} of")
@@ -142,13 +143,13 @@ class S3Upload:
             raise ChecksumMismatch(f"the parts of {self._key!r} do not add up to {self._size} bytes")
         parts = "".join(
             f"<Part><PartNumber>{receipt.number + 1}</PartNumber><ETag>{escape(receipt.token)}</ETag>"
-            f"<ChecksumCRC32C>{crc32c_text(receipt.crc32c)}</ChecksumCRC32C></Part>"
+            f"<ChecksumCRC32C>{as_text(receipt.crc32c)}</ChecksumCRC32C></Part>"
             for receipt in sorted(receipts, key=lambda receipt: receipt.number)
         )
         body = f'<CompleteMultipartUpload xmlns="http://s3.amazonaws.com/doc/2006-03-01/">{parts}</CompleteMultipartUpload>'
         headers = [
             ("content-type", "application/xml"),
-            ("x-amz-checksum-crc32c", crc32c_text(crc32c)),
+            ("x-amz-checksum-crc32c", as_text(crc32c)),
             ("x-amz-checksum-type", "FULL_OBJECT"),
             ("x-amz-mp-object-size", str(self._size)),
             *_condition(self._precondition),

@@ -137,6 +137,12 @@ class Transport:
         self._idle.append(handle)
 
 
+def retry_after(response: Response) -> float | None:
+    """Seconds that the service asks to be left alone; None if it does not say, or says a date (S3 and GCS send seconds)."""
+    value = response.headers.get("retry-after", "")
+    return float(value) if value.isdecimal() else None
+
+
 def where(request: Request) -> str:
     """The request as an error may name it: no query, no user."""
     parts = urlsplit(request.url)
