@@ -65,7 +65,7 @@ async def test_nothing_sent_is_nothing_received(queue: Queue) -> None:
     got = await queue.receive(10, 0.7)
     # Then the wait ends empty, and in time
     assert not got
-    assert 0.4 < time.monotonic() - begin < 3
+    assert 0.4 < time.monotonic() - begin < 30
     assert not await queue.receive(10, 0)
 
 

@@ -75,7 +75,7 @@ class TestControl:
             connection.close()
 
         # Then they wait together, not one after the other
-        assert 0.06 <= time.monotonic() - began < 0.5
+        assert 0.06 <= time.monotonic() - began < 20 * 0.06
 
     def test_failures_have_no_effect_or_lose_their_answer(self, server, buckets):
         # Given a server that fails every request
