@@ -18,7 +18,6 @@ MAY_IMPORT = {
 """brigade -> publisher, worker -> common. Publisher and worker meet only in the queue and in Redis."""
 
 ONLY_IN = {
-    "pycurl": ("common/transport/http.py", "common/transport/engine.py"),
     "redis": ("common/state/", "common/queues/redis_streams"),
     "grpc": ("common/queues/pubsub",),
     "google.pubsub_v1": ("common/queues/pubsub",),

@@ -52,7 +52,7 @@ def _child(settings: Settings, on_step: OnStep) -> None:
 
 
 class _Parent:
-    """Keeps `processes` children at work. They are spawned, never forked: a forked gRPC or libcurl hangs."""
+    """Keeps `processes` children at work. They are spawned, never forked: a forked gRPC hangs."""
 
     def __init__(self, settings: Settings, processes: int, on_step: OnStep) -> None:
         self._settings = settings

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import re
+import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import quote
 
@@ -23,6 +24,9 @@ UNSIGNED = "UNSIGNED-PAYLOAD"
 EMPTY = hashlib.sha256(b"").hexdigest()
 
 _ALGORITHM = "AWS4-HMAC-SHA256"
+_NARROW = re.compile(r"(?:\S+(?: \S+)*)?").fullmatch
+"""A header's value as the signature wants it: no space at its ends, never two."""
+_PLAIN = re.compile(r"[A-Za-z0-9/_.~-]*").fullmatch
 _ADVICE = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or check this machine's AWS profile or role"
 
 
@@ -100,9 +104,9 @@ def _freeze(found: object) -> Credentials:
 def encode_path(path: str) -> str:
     """A key as it stands in a URL's path: every byte but unreserved ones and `/` escaped, once.
 
-    Dot segments stay as they are; libcurl is told not to touch them. `+` must be escaped, S3 reads it as a space.
+    Dot segments stay as they are, here and in the transport. `+` must be escaped, S3 reads it as a space.
     """
-    return quote(path.encode("utf-8", "surrogateescape"), safe="/-_.~")
+    return path if _PLAIN(path) else quote(path.encode("utf-8", "surrogateescape"), safe="/-_.~")
 
 
 def encode_query(pairs: Sequence[tuple[str, str]]) -> str:
@@ -113,15 +117,44 @@ def encode_query(pairs: Sequence[tuple[str, str]]) -> str:
     )
 
 
-class Signer:
-    """Signs requests for one service in one region. The day's derived key is kept: a signature costs a few microseconds."""
+class _Scope:
+    """What all signatures of one second and one key pair share."""
 
-    def __init__(self, region: str, service: str = "s3", *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(self, second: int, credentials: Credentials, region: str, service: str) -> None:
+        self.second = second
+        self.credentials = credentials
+        self.stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(second))
+        day = self.stamp[:8]
+        scope = f"{day}/{region}/{service}/aws4_request"
+        self.preamble = f"{_ALGORITHM}\n{self.stamp}\n{scope}\n"
+        self.credential = f"{_ALGORITHM} Credential={credentials.access_key_id}/{scope}, SignedHeaders="
+        key = f"AWS4{credentials.secret_access_key}".encode()
+        for step in (day, region, service, "aws4_request"):
+            key = hmac.digest(key, step.encode(), "sha256")
+        # HMAC by hand (RFC 2104): both halves of the key are hashed once a second, and a signature costs two copies and not
+        # two look-ups of the algorithm.
+        padded = key.ljust(64, b"\0")
+        self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in padded))
+        self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in padded))
+
+    def signature(self, text: str) -> str:
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(text.encode())
+        outer.update(inner.digest())
+        return outer.hexdigest()
+
+
+class Signer:
+    """Signs requests for one service in one region. What a second's requests share is kept: a signature costs a few microseconds.
+
+    `now` gives seconds since the epoch.
+    """
+
+    def __init__(self, region: str, service: str = "s3", *, now: Callable[[], float] = time.time) -> None:
         self._region = region
         self._service = service
         self._now = now
-        self._derived: tuple[str, str, bytes] | None = None
-        self._stamp: tuple[int, str] = (0, "")
+        self._scope: _Scope | None = None
 
     def headers(
         self,
@@ -138,35 +171,24 @@ class Signer:
 
         `path` and `query` are already encoded (`encode_path`, `encode_query`).
         """
-        stamp = self._time()
-        signed = [*headers, ("host", host), ("x-amz-content-sha256", payload_hash), ("x-amz-date", stamp)]
+        scope = self._current(credentials)
+        sent = [*headers, ("x-amz-content-sha256", payload_hash), ("x-amz-date", scope.stamp)]
         if credentials.session_token:
-            signed.append(("x-amz-security-token", credentials.session_token))
-        canonical = sorted([(name.lower(), " ".join(value.split())) for name, value in signed])
+            sent.append(("x-amz-security-token", credentials.session_token))
+        canonical = [(name.lower(), value if _NARROW(value) else " ".join(value.split())) for name, value in sent]
+        canonical.append(("host", host))
+        canonical.sort()
         names = ";".join([name for name, _ in canonical])
-        lines = "".join([f"{name}:{value}\n" for name, value in canonical])
-        request = f"{method}\n{path}\n{query}\n{lines}\n{names}\n{payload_hash}"
-        scope = f"{stamp[:8]}/{self._region}/{self._service}/aws4_request"
-        digest = hashlib.sha256(request.encode("utf-8")).hexdigest()
-        to_sign = f"{_ALGORITHM}\n{stamp}\n{scope}\n{digest}"
-        signature = hmac.digest(self._key(credentials, stamp[:8]), to_sign.encode(), "sha256").hex()
-        authorization = (
-            f"{_ALGORITHM} Credential={credentials.access_key_id}/{scope}, SignedHeaders={names}, Signature={signature}"
-        )
-        return [*[header for header in signed if header[0] != "host"], ("Authorization", authorization)]
+        lines = "\n".join([f"{name}:{value}" for name, value in canonical])
+        request = f"{method}\n{path}\n{query}\n{lines}\n\n{names}\n{payload_hash}"
+        digest = hashlib.sha256(request.encode()).hexdigest()
+        signature = scope.signature(scope.preamble + digest)
+        sent.append(("Authorization", f"{scope.credential}{names}, Signature={signature}"))
+        return sent
 
-    def _time(self) -> str:
-        moment = self._now()
-        second = int(moment.timestamp())
-        if self._stamp[0] != second:
-            self._stamp = second, moment.strftime("%Y%m%dT%H%M%SZ")
-        return self._stamp[1]
-
-    def _key(self, credentials: Credentials, day: str) -> bytes:
-        secret = credentials.secret_access_key
-        if self._derived is None or self._derived[:2] != (day, secret):
-            key = f"AWS4{secret}".encode()
-            for step in (day, self._region, self._service, "aws4_request"):
-                key = hmac.digest(key, step.encode(), "sha256")
-            self._derived = (day, secret, key)
-        return self._derived[2]
+    def _current(self, credentials: Credentials) -> _Scope:
+        second = int(self._now())
+        scope = self._scope
+        if scope is None or scope.second != second or scope.credentials != credentials:
+            scope = self._scope = _Scope(second, credentials, self._region, self._service)
+        return scope

@@ -1,38 +1,44 @@
-"""Requests and answers over libcurl: the one place where bytes enter and leave the process over HTTP.
+"""Requests and answers: the one place where bytes enter and leave the process over HTTP.
 
-One `Transport` holds one CurlMulti on the running event loop; every request is a coroutine, connections are kept and shared.
-An answer is taken whole into memory, and never more of it than the request says it expects: callers ask for bounded spans.
+One `Transport` serves one event loop; every request is a coroutine, connections are kept and shared. An answer is taken whole
+into memory, and never more of it than the request says it expects: callers ask for bounded spans.
 """
 
 from __future__ import annotations
 
+import asyncio
+import os
+import ssl
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import certifi
-import pycurl
 
-from common.errors import Unavailable
-from common.transport.engine import Engine
+from common.errors import Refused, Unavailable
+from common.transport.connection import Answer, BrokenError, Connection
+from common.transport.message import ProtocolError, request_head
+from common.transport.pool import Pool
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 ERROR_BYTES = 64 * 1024
 """Room above the expected body for an error document."""
 
-_BUFFER_BYTES = 512 * 1024
-"""libcurl's largest receive and upload buffers that still help: fewer calls back into Python per part."""
+_SCRATCH_BYTES = 256 * 1024
+_BODILESS = ("GET", "HEAD", "DELETE")
 
-_SILENT = (("Expect", ""), ("Content-Type", ""), ("Accept-Encoding", "identity"), ("User-Agent", "bucketbrigade"))
-"""Sent unless the request says otherwise. "Expect: 100-continue" would cost a round trip for every part, and a compressed
-body is not the object: an edge or a proxy may only send the bytes as they are."""
+Response = Answer
+"""`status`; `headers`, with names in lower case, of a repeated one the last value; `body`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One HTTP request. `url` is final and sent as it stands, dot segments and all. Header names and values are Latin-1."""
+    """One HTTP request. `url` is final and sent as it stands, dot segments and all. Header names and values are Latin-1; one with
+    an empty value is left out.
+    """
 
     method: str
     url: str
@@ -42,99 +48,102 @@ class Request:
     """The largest body that a good answer may have, in bytes; a longer one is an error, whatever its status."""
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
-    status: int
-    headers: Mapping[str, str]
-    """Names in lower case; of a repeated header the last value."""
-    body: bytes
-
-
 class Transport:
-    """HTTP for one event loop. Not thread-safe. `close` gives up what is under way and may be called twice.
+    """HTTP/1.1 for one event loop. Not thread-safe. `close` gives up what is under way and may be called twice.
 
-    There is no time limit on a whole request, because a large part over a thin line takes what it takes, but there is one on
-    connecting, and one on silence: less than a byte a second for `stall_seconds` ends the request.
+    Redirects are not followed: they would take credentials and bytes to wherever the answer says. There is no time limit on a
+    whole request, because a large part over a thin line takes what it takes, but there is one on connecting, and one on silence:
+    no byte in either direction for `stall_seconds` ends the request.
     """
 
-    def __init__(self, *, most_connections: int = 256, connect_seconds: float = 10, stall_seconds: int = 60) -> None:
-        self._engine = Engine(most_connections=most_connections)
-        self._connect_milliseconds = int(connect_seconds * 1000)
+    def __init__(self, *, most_connections: int = 256, connect_seconds: float = 10, stall_seconds: float = 60) -> None:
+        self._most_connections = most_connections
+        self._connect_seconds = connect_seconds
         self._stall_seconds = stall_seconds
-        self._idle: list[Any] = []
+        self._pools: dict[str, Pool] = {}
+        self._scratch = memoryview(bytearray(_SCRATCH_BYTES))
+        self._watch: asyncio.TimerHandle | None = None
+        self._seen: dict[Connection, tuple[object, float]] = {}
         self._closed = False
 
     async def send(self, request: Request) -> Response:
-        """The answer, whatever its status. Raises Unavailable when there is none, or when it is cut short or too long.
+        """The answer, whatever its status. Raises Unavailable when there is none, or when it is cut short or too long, and
+        Refused when the request cannot be sent at all.
 
         The error names method, host and path, never the query: that may hold a signature or an upload session.
         """
         if self._closed:
             raise Unavailable(f"{where(request)}: the transport is closed")
-        handle = self._idle.pop() if self._idle else self._new_handle()
-        body: list[bytes] = []
-        lines: list[bytes] = []
-        self._load(handle, request, body, lines)
         try:
-            await self._engine.perform(handle)
-            status = handle.getinfo(pycurl.RESPONSE_CODE)
-        except pycurl.error as error:
-            raise Unavailable(f"{where(request)}: {error.args[1]} (curl {error.args[0]})") from None
-        finally:
-            self._unload(handle)
-        return Response(status, _headers(lines), body[0] if len(body) == 1 else b"".join(body))
+            return await self._send(request)
+        except BrokenError as error:
+            raise Unavailable(f"{where(request)}: {error}") from None
+        except (ProtocolError, UnicodeEncodeError) as error:
+            raise Refused(f"{where(request)}: {error}") from None
+
+    async def _send(self, request: Request) -> Response:
+        origin, target = _split(request.url)
+        pool = self._pools.get(origin) or self._pool(origin)
+        body = request.body
+        length = len(body) if body or request.method not in _BODILESS else None
+        head = request_head(request.method, target, pool.host, request.headers, length)
+        connection = await pool.take()
+        if self._watch is None:
+            self._watch_over()
+        fresh = not connection.used
+        while True:
+            try:
+                return await connection.exchange(head, body, request.expect + ERROR_BYTES, head_only=request.method == "HEAD")
+            except BrokenError as error:
+                if fresh or not error.unanswered or self._closed:
+                    raise
+            finally:
+                pool.give(connection)
+            # The server closed a connection that had been idle as the request was on its way: nothing is known to have happened,
+            # and whatever did is found out by the precondition, as after any lost answer.
+            connection, fresh = await pool.open(), True
 
     async def close(self) -> None:
-        if not self._closed:
-            self._closed = True
-            self._engine.close()
-            for handle in self._idle:
-                handle.close()
-            self._idle.clear()
+        self._closed = True
+        if self._watch is not None:
+            self._watch.cancel()
+        for pool in self._pools.values():
+            pool.close()
+        await asyncio.sleep(0)  # an aborted connection closes its socket in the next turn of the loop
 
-    def _new_handle(self) -> Any:
-        handle = pycurl.Curl()
-        for option, value in (
-            (pycurl.NOSIGNAL, 1),
-            (pycurl.PATH_AS_IS, 1),
-            (pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS),
-            (pycurl.FOLLOWLOCATION, 0),
-            (pycurl.CONNECTTIMEOUT_MS, self._connect_milliseconds),
-            (pycurl.LOW_SPEED_LIMIT, 1),
-            (pycurl.LOW_SPEED_TIME, self._stall_seconds),
-            (pycurl.TCP_KEEPALIVE, 1),
-            (pycurl.BUFFERSIZE, _BUFFER_BYTES),
-            (pycurl.CAINFO, certifi.where()),
-            (pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1),
-        ):
-            handle.setopt(option, value)
-        return handle
+    def _pool(self, origin: str) -> Pool:
+        pool = self._pools[origin] = Pool(
+            origin,
+            most=self._most_connections,
+            connect_seconds=self._connect_seconds,
+            tls=lambda: self._tls,
+            scratch=self._scratch,
+        )
+        return pool
 
-    def _load(self, handle: Any, request: Request, body: list[bytes], lines: list[bytes]) -> None:
-        named = {name.lower() for name, _ in request.headers}
-        headers = [*request.headers, *(header for header in _SILENT if header[0].lower() not in named)]
-        handle.setopt(pycurl.URL, request.url)
-        handle.setopt(pycurl.HTTPHEADER, [f"{name}: {value}".encode("latin-1") for name, value in headers])
-        handle.setopt(pycurl.WRITEFUNCTION, body.append)
-        handle.setopt(pycurl.HEADERFUNCTION, lines.append)
-        handle.setopt(pycurl.MAXFILESIZE_LARGE, request.expect + ERROR_BYTES)
-        if request.method == "GET":
-            handle.setopt(pycurl.HTTPGET, 1)
-        elif request.method == "HEAD":
-            handle.setopt(pycurl.NOBODY, 1)
-            handle.setopt(pycurl.MAXFILESIZE_LARGE, 0)  # libcurl holds the announced length against the limit, body or not
-        else:
-            handle.setopt(pycurl.POSTFIELDS, request.body)
-            handle.setopt(pycurl.CUSTOMREQUEST, request.method)
+    @cached_property
+    def _tls(self) -> ssl.SSLContext:
+        """Trusts what SSL_CERT_FILE and SSL_CERT_DIR name, as OpenSSL does, and where neither is set Mozilla's list."""
+        named = os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR")
+        context = ssl.create_default_context(cafile=None if named else certifi.where())
+        context.set_alpn_protocols(["http/1.1"])
+        return context
 
-    def _unload(self, handle: Any) -> None:
-        """Make the handle ready for the next request: nothing of this one stays, neither its method nor its bytes."""
-        handle.setopt(pycurl.NOBODY, 0)
-        handle.setopt(pycurl.HTTPGET, 1)
-        handle.unsetopt(pycurl.CUSTOMREQUEST)
-        handle.setopt(pycurl.POSTFIELDS, b"")
-        handle.setopt(pycurl.HTTPGET, 1)
-        self._idle.append(handle)
+    def _watch_over(self) -> None:
+        """End every exchange in which nothing has moved for too long. Runs for as long as there are any."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        busy = [connection for pool in self._pools.values() for connection in pool.busy]
+        seen: dict[Connection, tuple[object, float]] = {}
+        for connection in busy:
+            progress, since = self._seen.get(connection, (None, now))
+            if progress != connection.progress:
+                since = now
+            elif now - since >= self._stall_seconds:
+                connection.fail(f"nothing moved for {self._stall_seconds:g} seconds: too slow, or gone")
+            seen[connection] = connection.progress, since
+        self._seen = seen
+        self._watch = loop.call_later(self._stall_seconds / 4, self._watch_over) if busy else None
 
 
 def retry_after(response: Response) -> float | None:
@@ -149,13 +158,10 @@ def where(request: Request) -> str:
     return f"{request.method} {parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}{parts.path}"
 
 
-def _headers(lines: list[bytes]) -> dict[str, str]:
-    """Of the final answer: a 100 or 103 may have come first, with a status line and headers of its own."""
-    headers: dict[str, str] = {}
-    for line in b"".join(lines).decode("latin-1").split("\r\n"):
-        name, colon, value = line.partition(":")
-        if colon:
-            headers[name.lower()] = value.strip()
-        elif line.startswith("HTTP/"):
-            headers.clear()
-    return headers
+def _split(url: str) -> tuple[str, str]:
+    """Origin and target of a URL."""
+    start = url.find("/", 8)
+    mark = url.find("?", 8)
+    if 0 <= mark < start or (start < 0 <= mark):
+        return url[:mark], "/" + url[mark:]
+    return (url, "/") if start < 0 else (url[:start], url[start:])

@@ -58,7 +58,7 @@ async def transport() -> AsyncIterator[Transport]:
 
 @pytest.mark.parametrize("path", ["/a/../b", "/a/%2E%2E/b", "//x//", "/a%2Fb%20c%2B", "/%F0%9F%98%80"])
 async def test_paths_arrive_as_they_were_given(server: Server, transport: Transport, path: str) -> None:
-    # libcurl would fold dot segments, and another object would be read
+    # Whoever folds dot segments reads another object
     response = await transport.send(Request("GET", server.url + path, expect=len(BODY)))
     assert response.body == BODY
     assert server.seen[-1][0].path == path
@@ -90,9 +90,9 @@ async def test_no_compression_and_no_waiting_for_100_continue_is_asked_for(serve
     ("path", "says"),
     [
         ("/short", "60 bytes missing"),
-        ("/reset", "curl"),
-        ("/huge", "(?i)file size"),
-        ("/endless", "(?i)file size"),
+        ("/reset", "before an answer came"),
+        ("/huge", "longer than"),
+        ("/endless", "longer than"),
         ("/silent", "slow"),
     ],
 )
