@@ -48,3 +48,4 @@ clean: ## remove what was installed and built
 
 include deploy/targets.mk
 include tests/bench/targets.mk
+include tests/endurance/targets.mk

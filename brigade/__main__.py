@@ -29,6 +29,7 @@ Exit codes: 0 all well, 1 something failed, 2 nothing was started because the se
 """
 
 COMMANDS = {
+    "auth": "auth",
     "cache": "cache",
     "check-config": "check_config",
     "errors": "errors",

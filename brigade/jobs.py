@@ -41,6 +41,10 @@ def list_jobs(invocation: Invocation, *, limit: int, as_json: bool) -> None:
     for job in recent:
         if job["message"]:
             click.echo(f"{job['id']}: {printable(job['message'])}")
+        if lost := job["metadata_lost"]:
+            click.echo(f"{job['id']}: {lost} arrived without all of their metadata (docs/metadata.md)")
+        if job["parked"]:
+            click.echo(f"{job['id']}: waits until {job['parked']['until']}: {printable(job['parked']['reason'])}")
 
 
 async def _recent(settings: Settings, limit: int) -> list[dict[str, Any]]:

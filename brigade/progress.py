@@ -37,6 +37,7 @@ class Snapshot:
     superseded: int = 0
     failed: int = 0
     bytes: int = 0
+    metadata_lost: int = 0
 
     @property
     def ended(self) -> int:

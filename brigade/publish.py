@@ -6,6 +6,7 @@ import click
 
 from brigade.invocation import Invocation, examples, pass_invocation, run
 from brigade.kill import on_step
+from common.log_names import Program, main_program
 from common.settings import EVERYTHING
 from publisher import runner
 
@@ -29,4 +30,5 @@ def publish(invocation: Invocation, *, host: str | None, port: int | None, sweep
     Needs a route, a queue, Redis (REDIS_ADDRESS), SYSTEM_ADMIN_USERNAME and SYSTEM_ADMIN_PASSWORD.
     """
     settings = invocation.load(EVERYTHING, BRIGADE_HTTP_HOST=host, BRIGADE_HTTP_PORT=port, BRIGADE_SWEEP_SECONDS=sweep_seconds)
-    return run(runner.run(settings, on_step(invocation.environ)))
+    with main_program(Program.PUBLISHER):
+        return run(runner.run(settings, on_step(invocation.environ)))

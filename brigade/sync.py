@@ -19,7 +19,11 @@ from common.telemetry import configure
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_ENDPOINTS = {"s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"), "gs": ("STORAGE_EMULATOR_HOST",)}
+_ENDPOINTS = {
+    "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
+    "gs": ("STORAGE_EMULATOR_HOST",),
+    "gdrive": ("GDRIVE_ENDPOINT",),
+}
 MOST_PROCESSES = 8
 """By default. More are rarely faster on one machine; --processes may say otherwise."""
 
@@ -40,6 +44,8 @@ MOST_PROCESSES = 8
 @click.option("--slots", type=click.IntRange(1, 10_000), help="Objects in flight per process. [default: 128]")
 @click.option("--source-endpoint", metavar="URL", help="Where the source's service is, if not at its provider.")
 @click.option("--destination-endpoint", metavar="URL", help="The same for the destination.")
+@click.option("--natives", type=click.Choice(["skip", "export"]), help="Google documents on Drive. [default: skip]")
+@click.option("--shortcuts", type=click.Choice(["skip", "follow"]), help="Shortcuts on Drive. [default: skip]")
 @click.option(
     "--state-dir", type=click.Path(path_type=Path, file_okay=False), help="Where progress is kept. [default: ~/.local/state]"
 )
@@ -55,19 +61,22 @@ def sync(
     slots: int | None,
     source_endpoint: str | None,
     destination_endpoint: str | None,
+    natives: str | None,
+    shortcuts: str | None,
     state_dir: Path | None,
     as_json: bool,
     quiet: bool,
 ) -> int:
     """Copy everything from SOURCE to DESTINATION that is not there yet.
 
-    Both are s3://bucket/prefix, gs://bucket/prefix, file:///directory or a directory. Nothing is ever deleted. Interrupted, or
-    run again later, it goes on where it stopped and copies only what is new, changed, or failed before.
+    Both are s3://bucket/prefix, gs://bucket/prefix, gdrive://FOLDER_ID/path, file:///directory or a directory. Nothing is ever
+    deleted. Interrupted, or run again later, it goes on where it stopped and copies only what is new, changed, or failed before.
 
-    Credentials come from the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, GCP_CREDENTIALS, …) or from what the machine
-    has (profiles, instance roles, application default credentials). Routes in brigade.toml play no part.
+    Credentials come from the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, GCP_CREDENTIALS, GDRIVE_TOKEN, …) or from
+    what the machine has (profiles, instance roles, application default credentials). Routes in brigade.toml play no part.
     """
-    route = _route(source, destination, source_endpoint, destination_endpoint)
+    of_drive = {"natives": natives, "shortcuts": shortcuts}
+    route = _route(source, destination, {"endpoint": source_endpoint, **of_drive}, {"endpoint": destination_endpoint})
     ends = Location.parse(str(route["source"])), Location.parse(str(route["destination"]))
     redis_program()
     given = {"SYSTEM_MAX_WORKERS": slots, "BRIGADE_PROCESSES": processes}
@@ -85,7 +94,9 @@ def _endpoint(environ: Mapping[str, str], location: Location) -> str | None:
     return next((environ[name] for name in _ENDPOINTS.get(location.scheme, ()) if environ.get(name)), None)
 
 
-def _route(source: str, destination: str, source_endpoint: str | None, destination_endpoint: str | None) -> dict[str, object]:
+def _route(
+    source: str, destination: str, source_options: Mapping[str, str | None], destination_options: Mapping[str, str | None]
+) -> dict[str, object]:
     faults: list[str] = []
     route: dict[str, object] = {"name": "sync"}
     for name, text in (("source", source), ("destination", destination)):
@@ -104,7 +115,7 @@ def _route(source: str, destination: str, source_endpoint: str | None, destinati
             route[name] = str(location)
     if faults:
         raise SettingsError(faults)
-    for name, endpoint in (("source_options", source_endpoint), ("destination_options", destination_endpoint)):
-        if endpoint is not None:
-            route[name] = {"endpoint": endpoint}
+    for name, options in (("source_options", source_options), ("destination_options", destination_options)):
+        if given := {option: value for option, value in options.items() if value is not None}:
+            route[name] = given
     return route

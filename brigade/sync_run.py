@@ -49,7 +49,7 @@ LISTED_FAILURES = 10_000
 JOBS_LOOKED_AT = 20
 LEASE_SECONDS = "15"
 """How long the run after a killed one waits for what the dead workers held. Short, because all is on one machine."""
-COUNTERS = ("listed", "unchanged", "published", "consumed", "already", "superseded", "failed", "bytes")
+COUNTERS = ("listed", "unchanged", "published", "consumed", "already", "superseded", "failed", "bytes", "metadata_lost")
 
 _NOT_OURS = (
     *("BRIGADE_CONFIG", "AWS_S3_BUCKET", "GCP_BUCKET_NAME", "BRIGADE_QUEUE", "BRIGADE_REDIS_PREFIX"),
@@ -267,6 +267,8 @@ def _summary_lines(last: Snapshot, failed: int, categories: Counter[str]) -> lis
     copied = f"{last.consumed:,} copied ({size(last.bytes)})"
     there = f"{last.unchanged + last.already:,} there already"
     lines = [f"{last.listed:,} objects listed, {copied}, {there}, {failed:,} failed", f"{last.seconds:.1f} s, {speed}"]
+    if last.metadata_lost:
+        lines.append(f"  {last.metadata_lost:,} arrived without all of their metadata (docs/metadata.md)")
     return lines + [f"  {count:,} {category}" for category, count in categories.most_common()]
 
 

@@ -6,18 +6,30 @@ a repr, a log line or a traceback shows asterisks.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 from pathlib import Path  # noqa: TC003 - pydantic reads the annotations
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, SecretStr, ValidationInfo, field_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+)
 
 from common.location import Location
 
 __all__ = [
     "ApiSettings",
     "Aws",
+    "Cdn",
     "Google",
     "Location",
     "LogSettings",
@@ -37,6 +49,8 @@ _UNITS = {"": 1, "b": 1, "kib": KIB, "mib": MIB, "gib": 1024 * MIB, "kb": 1000, 
 _SIZE = re.compile(r"(\d{1,15})\s*([a-z]*)")
 _HOST_AND_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(\d{1,5})")
 _HTTP = re.compile(r"https?://[^\s/@?#]+(/[^\s@?#]*)?")
+_DOMAIN = re.compile(r"(https?)://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(:\d{1,5})?")
+_LOOPBACK = re.compile(r"127(\.\d{1,3}){3}|localhost|\[::1\]")
 _REDIS = re.compile(r"(rediss?://[^\s@]+|unix:///[^\s@]+)")
 
 
@@ -61,6 +75,39 @@ def _endpoint(value: Any) -> Any:
     if not _HTTP.fullmatch(url):
         raise ValueError("write a URL without credentials: https://host or http://host:port")
     return url.rstrip("/")
+
+
+def _domain(value: Any) -> Any:
+    """The origin of a CDN's URLs. A path in it is refused: what follows the host is the key and nothing else."""
+    if not isinstance(value, str):
+        return value
+    url = (value if "://" in value else f"https://{value}").rstrip("/")
+    match = _DOMAIN.fullmatch(url)
+    if match is None:
+        raise ValueError("write the domain name of the distribution: d111111abcdef8.cloudfront.net")
+    if match[1] == "http" and not _LOOPBACK.fullmatch(match[2]):
+        raise ValueError("write https://, or the domain name alone: signed URLs do not travel in the open")
+    return url
+
+
+def _network(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return str(ipaddress.IPv4Network(value))
+    except ValueError:
+        raise ValueError("write an IPv4 address or network, 192.0.2.0/24: a policy holds one, and none of IPv6") from None
+
+
+def _inventory(value: Any) -> Any:
+    if isinstance(value, str):
+        try:
+            usable = Location.parse(value).scheme == "s3"
+        except ValueError:
+            usable = False
+        if not usable:
+            raise ValueError("write s3://bucket/…/manifest.json, or the folder of an inventory: s3://bucket/…/configuration-id/")
+    return value
 
 
 def _host_and_port(value: Any) -> Any:
@@ -111,9 +158,53 @@ class StoreOptions(Shape):
     endpoint: Endpoint | None = None
     region: str | None = Field(default=None, min_length=1)
     addressing: Literal["auto", "path", "virtual"] = "auto"
-    conditional_writes: bool | None = None
-    """Whether the service refuses a write whose If-None-Match or If-Match does not hold. None: AWS does, others are not believed
-    to, and are asked what they hold before each write. MinIO, R2 and Ceph's newer releases do."""
+    compat: Literal["auto", "aws", "basic"] = "auto"
+    """S3 only: what a service that is not AWS is believed to do as AWS does. See common/storage/s3_dialect.py."""
+    requester_pays: bool = False
+    """S3 only: the account of these credentials is charged for what is read and written."""
+    storage_class: str | None = Field(default=None, pattern=r"^[A-Z][A-Z0-9_]{1,63}$")
+    """S3 only, as a destination, like the next three. None: STANDARD."""
+    encryption: Literal["AES256", "aws:kms"] | None = None
+    """None: as the bucket has it by default."""
+    kms_key_id: str | None = Field(default=None, min_length=1)
+    """The key for aws:kms. None: AWS's own for S3."""
+    tags: dict[str, str] = Field(default_factory=dict)
+    """At most ten. Needs s3:PutObjectTagging beside s3:PutObject."""
+    parallel_uploads: bool = False
+    """GCS only, as a destination: several parts of a large object in flight, put together under `.brigade/uploads/` and renamed.
+    For few objects that are very large; with many, one stream for each fills the line. See common/storage/gcs_parts.py."""
+    inventory: Annotated[str | None, BeforeValidator(_inventory)] = None
+    """S3 only, as a source: an S3 Inventory that is read instead of listing the bucket; its manifest.json, or the folder in which
+    S3 puts one each day."""
+    natives: Literal["skip", "export"] = "skip"
+    """Drive only, as a source: what is done with documents that Google keeps in no file format."""
+    export_documents: Literal["docx", "odt", "rtf", "pdf", "txt", "html", "epub", "md"] = "docx"
+    export_spreadsheets: Literal["xlsx", "ods", "pdf", "csv", "tsv"] = "xlsx"
+    """csv and tsv hold the first sheet and no other."""
+    export_presentations: Literal["pptx", "odp", "pdf", "txt"] = "pptx"
+    export_drawings: Literal["svg", "png", "jpg", "pdf"] = "svg"
+    shortcuts: Literal["skip", "follow"] = "skip"
+    """Drive only, as a source: whether what a shortcut leads to is an object here, too."""
+
+
+class Cdn(Shape):
+    """CloudFront in front of an S3 source: bytes come from there, listings and looks from S3 itself."""
+
+    domain: Annotated[str, BeforeValidator(_domain)]
+    signing: Literal["none", "canned", "custom"] = "none"
+    key_id: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_-]{1,128}$")
+    private_key_file: Path | None = None
+    private_key_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    """The variable that holds the key: PEM, or the base64 of a PEM."""
+    private_key: SecretStr | None = None
+    """What was found in that variable; never written in a file."""
+    expires_seconds: int = Field(default=3600, ge=60, le=7 * 24 * 3600)
+    """CloudFront looks at it when a request begins; each request has its own, or one that has half of its life left."""
+    not_before: AwareDatetime | None = None
+    source_ip: Annotated[str | None, BeforeValidator(_network)] = None
+    policy: Literal["request", "prefix"] = "request"
+    """request: a signature for each. prefix: one for the whole source, reused: no cost per request, and a wider grant."""
+    hash: Literal["sha1", "sha256"] = "sha1"
 
 
 class Route(Shape):
@@ -123,8 +214,14 @@ class Route(Shape):
     source: Place
     destination: Place
     skip_directory_markers: bool = True
+    metadata: Literal["lenient", "strict"] = "lenient"
+    """Where the destination cannot keep all that an object has beside its bytes (docs/metadata.md): lenient moves it without the
+    rest, which is counted; strict sends it to the error topic."""
+    storage_classes: dict[str, str] = Field(default_factory=dict)
+    """Class at the source -> class at the destination; "" leaves it to the location. A class that is not named is lost."""
     source_options: StoreOptions = StoreOptions()
     destination_options: StoreOptions = StoreOptions()
+    cdn: Cdn | None = None
 
 
 class Aws(Shape):
@@ -147,6 +244,14 @@ class Google(Shape):
     credentials_file: Path | None = None
     sa_key_b64: SecretStr | None = None
     storage_endpoint: Endpoint | None = None
+    drive_token_file: Path | None = None
+    """Written by `brigade auth gdrive`; Drive is then used as the person who signed in, everything else as before."""
+    drive_endpoint: Endpoint | None = None
+    """A stand-in for Drive, spoken to without credentials."""
+    drive_units: int = Field(default=325_000, ge=6000)
+    """Quota units a minute that this user may spend, by all workers together (the Cloud console shows the project's quota)."""
+    drive_subject: str | None = Field(default=None, pattern=r"^[^\s@]+@[^\s@]+$")
+    """The person whom the service account acts for at Drive (domain-wide delegation)."""
 
 
 class QueueSettings(Shape):
@@ -180,7 +285,9 @@ class WorkerSettings(Shape):
 
     processes: int = Field(default_factory=_cores, ge=1, le=256)
     slots: int = Field(default=128, ge=1, le=10_000)
-    """Objects in flight per process."""
+    """Objects in flight per process, large ones not counted."""
+    large_slots: int = Field(default_factory=lambda data: min(data["slots"], max(8, data["slots"] // 8)), ge=1, le=1000)
+    """Objects of more than `part_bytes` in flight per process. [default: an eighth of `slots`, at least 8 or all]"""
     part_bytes: Bytes = Field(default=16 * MIB, ge=MIB, le=64 * MIB, multiple_of=256 * KIB)
     """Objects up to this size go in one request, larger ones in parts of this size. GCS takes multiples of 256 KiB."""
     buffer_bytes: Bytes = Field(default=64 * MIB, ge=2 * MIB)
@@ -194,6 +301,8 @@ class WorkerSettings(Shape):
 
 class PublisherSettings(Shape):
     sweep_seconds: float = Field(default=600, ge=1)
+    full_sweep_seconds: float = Field(default=86400, ge=1)
+    """Where a source tells what has changed (Drive), sweeps look at that alone, and at everything once in so many seconds."""
     republish_after: float = Field(default=3600, ge=1)
     """Published but not consumed within this many seconds is published again."""
     batch: int = Field(default=1000, ge=1, le=1000)

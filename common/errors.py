@@ -12,11 +12,13 @@ BrigadeError
     ├── Archived             the bytes are in cold storage and must be restored first
     ├── InvalidName          the destination cannot hold a key of this shape
     ├── TooLarge             the destination cannot hold an object of this size
+    ├── MetadataLost         the destination cannot keep what the object has beside its bytes, and the route is strict
     ├── ChecksumMismatch     bytes arrived that are not the bytes that were sent
     ├── PreconditionFailed   the destination holds something else than the writer assumed
     ├── DestinationConflict  someone else keeps writing the same destination object
     ├── UploadLost           the service no longer knows the upload: begin again
     ├── RateLimited          the service asked for fewer requests
+    ├── Parked               a limit of the day is used up: the route waits until it is reset
     ├── Unavailable          no answer, or a 5xx: the service or the network is away
     ├── LocationMissing      no such bucket or directory, or another region
     ├── Malformed            a message that is not a task of ours
@@ -42,11 +44,13 @@ class Category(StrEnum):
     ARCHIVED = "archived"
     INVALID_NAME = "invalid_name"
     TOO_LARGE = "too_large"
+    METADATA_LOST = "metadata_lost"
     CHECKSUM_MISMATCH = "checksum_mismatch"
     PRECONDITION_FAILED = "precondition_failed"
     DESTINATION_CONFLICT = "destination_conflict"
     UPLOAD_LOST = "upload_lost"
     RATE_LIMITED = "rate_limited"
+    PARKED = "parked"
     UNAVAILABLE = "unavailable"
     LOCATION_MISSING = "location_missing"
     MALFORMED = "malformed"
@@ -79,6 +83,8 @@ class ObjectError(BrigadeError):
 
     category: ClassVar[Category] = Category.INTERNAL
     retryable: ClassVar[bool] = False
+    at_source: bool | None = None
+    """Whether the route's source raised it, or its destination; None where neither is known to have."""
 
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message)
@@ -116,6 +122,10 @@ class TooLarge(ObjectError):
     category = Category.TOO_LARGE
 
 
+class MetadataLost(ObjectError):
+    category = Category.METADATA_LOST
+
+
 class ChecksumMismatch(ObjectError):
     """Retryable: the usual cause is a fault on the way, and the next attempt reads the bytes afresh."""
 
@@ -144,6 +154,19 @@ class UploadLost(ObjectError):
 class RateLimited(ObjectError):
     category = Category.RATE_LIMITED
     retryable = True
+
+
+class Parked(ObjectError):
+    """No object of the route can be moved before `until` (seconds since 1970): it says nothing about this one, and counts as no
+    attempt at it.
+    """
+
+    category = Category.PARKED
+    retryable = True
+
+    def __init__(self, message: str, *, until: float) -> None:
+        super().__init__(message)
+        self.until = until
 
 
 class Unavailable(ObjectError):

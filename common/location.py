@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-SCHEMES = ("s3", "gs", "file", "memory")
+SCHEMES = ("s3", "gs", "gdrive", "file", "memory")
 LARGEST_PREFIX = 1023
 """Bytes. A key has at most 1,024 on S3 and GCS, and a prefix without a key behind it holds no object."""
 
-_EXAMPLES = "s3://bucket/prefix, gs://bucket/prefix or file:///directory"
+_EXAMPLES = "s3://bucket/prefix, gs://bucket/prefix, gdrive://FOLDER_ID/folder or file:///directory"
+_FOLDER = re.compile(r"[A-Za-z0-9_-]{1,222}")
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,221}")
 
 
@@ -21,7 +22,8 @@ _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,221}")
 class Location:
     """`prefix` is "" or ends with "/". The full key of an object is prefix + key.
 
-    For file, `bucket` is "" and `prefix` is the absolute path of the directory, ending with "/".
+    For file, `bucket` is "" and `prefix` is the absolute path of the directory, ending with "/". For gdrive, `bucket` is the id
+    of a folder or a shared drive, or "root" for My Drive, and `prefix` the names of folders below it.
     """
 
     scheme: str
@@ -41,6 +43,8 @@ class Location:
         bucket, _, prefix = rest.partition("/")
         if "@" in bucket:
             raise ValueError("a location holds no credentials: set them in the environment (AWS_ACCESS_KEY_ID, GCP_CREDENTIALS)")
+        if scheme == "gdrive":
+            return cls(scheme, _folder(bucket), _folders(prefix))
         if not _BUCKET.fullmatch(bucket):
             raise ValueError(f"{bucket[:80]!r} is not a bucket name: write {_EXAMPLES}")
         return cls(scheme, bucket, _prefix(prefix))
@@ -63,6 +67,21 @@ def _prefix(text: str) -> str:
     if len(prefix.encode("utf-8", "surrogatepass")) > LARGEST_PREFIX:
         raise ValueError(f"a prefix has at most {LARGEST_PREFIX} bytes")
     return prefix
+
+
+def _folder(text: str) -> str:
+    if not _FOLDER.fullmatch(text):
+        raise ValueError(
+            f"{text[:80]!r} is not the id of a folder: write gdrive://FOLDER_ID/folder, with the last part of the folder's "
+            "address, or gdrive://root/folder for My Drive"
+        )
+    return text
+
+
+def _folders(text: str) -> str:
+    if any(name in ("", ".", "..") for name in text.rstrip("/").split("/")) and text.rstrip("/"):
+        raise ValueError("a Drive location has a name between any two slashes, and no '.' or '..': write the folders' names")
+    return _prefix(text.rstrip("/"))
 
 
 def _directory(text: str) -> str:

@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 
+UNSIZED = -1
+"""The size of what has none before it is read: the export of a document. At most `Limits.largest_unsized` bytes will come."""
+
+
 def _nothing() -> Mapping[str, str]:
     return MappingProxyType({})
 
@@ -39,6 +43,9 @@ class Headers:
     content_language: str | None = None
     metadata: Mapping[str, str] = field(default_factory=_nothing)
     """User metadata, lower-case names without the provider's prefix."""
+    storage_class: str | None = None
+    """To a writer: the class to store the object in, in the destination's words; None leaves it to the location. A reader says
+    `StoredObject.storage_class`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +63,8 @@ class StoredObject:
     headers: Headers = field(default_factory=Headers)
     crc32c: int | None = None
     storage_class: str | None = None
+    tags: int = 0
+    """How many it has, as far as the store tells unasked; they are not carried."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,8 +27,9 @@ _SECRET_FIELDS = re.compile(
     re.IGNORECASE,
 )
 _SECRETS = re.compile(
-    r"(?P<query>\b(?:X-Amz-(?:Signature|Credential|Security-Token)|X-Goog-(?:Signature|Credential)|Signature|upload_id|access_token"
-    r"|id_token|refresh_token|assertion|client_secret)=)[^\s&\"'<>,;]+"
+    r"(?P<policy>[?&]Policy=)[^\s&\"'<>,;]+"
+    r"|(?P<query>\b(?:X-Amz-(?:Signature|Credential|Security-Token)|X-Goog-(?:Signature|Credential)|Signature|Key-Pair-Id"
+    r"|upload_id|access_token|id_token|refresh_token|assertion|client_secret)=)[^\s&\"'<>,;]+"
     r"|(?P<header>\b(?:Proxy-)?Authorization\b['\"]?\s*[:=,]\s*['\"]?)(?:(?:Basic|Bearer|AWS4-HMAC-SHA256)\s+)?[^\s'\",]+"
     r"(?:(?<=Credential)[^'\"\r\n]*)?"
     r"|(?P<token>\bX-(?:Amz|Goog)-(?:Security-Token|Signature|Credential)\b['\"]?\s*:\s*['\"]?)[^\s'\",]+"

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from annotated_types import Ge, Gt, Le, Lt, MultipleOf
 from pydantic import ValidationError
 
+from common import settings_cdn, settings_classes, settings_s3, trust
 from common import settings_checks as checks
 from common.config import (
     ApiSettings,
     Aws,
+    Cdn,
     Google,
     LogSettings,
     PublisherSettings,
@@ -39,7 +41,14 @@ EVERYTHING: frozenset[Need] = frozenset({"routes", "queue", "redis", "api"})
 AnyShape = TypeVar("AnyShape", bound=Shape)
 
 _NAMES = "letters, digits, '.', '_' and '-', a letter or digit first, at most 63"
-_PATTERNS = {"name": _NAMES, "prefix": "1 to 32 letters, digits, '.', '_' and '-'"}
+_PATTERNS = {
+    "name": _NAMES,
+    "prefix": "1 to 32 letters, digits, '.', '_' and '-'",
+    "drive_subject": "the e-mail address of a person of the domain",
+    "storage_class": "the name of a class as S3 has it: STANDARD_IA",
+    "key_id": "the id of the public key at CloudFront: K2JCJMDEHXQW5F",
+    "private_key_env": "the name of the variable that holds the key, not the key",
+}
 _TEXTS = {
     "bool_parsing": "write true or false",
     "bool_type": "write true or false",
@@ -48,7 +57,7 @@ _TEXTS = {
     "model_type": "write a table",
     "dict_type": "write a table",
 }
-_SHAPES_INSIDE = {"source_options": StoreOptions, "destination_options": StoreOptions}
+_SHAPES_INSIDE: dict[str, type[Shape]] = {"source_options": StoreOptions, "destination_options": StoreOptions, "cdn": Cdn}
 
 
 def load(environ: Mapping[str, str], config_path: Path | None, *, needs: AbstractSet[Need]) -> Settings:
@@ -58,7 +67,7 @@ def load(environ: Mapping[str, str], config_path: Path | None, *, needs: Abstrac
     Raises SettingsError with every fault. `environ` is os.environ in the command and anything else in tests.
     """
     gathered = gather(environ, config_path)
-    faults = list(gathered.faults)
+    faults = [*gathered.faults, *trust.faults(environ), *settings_cdn.take_keys(gathered, environ)]
     log = gathered.sections.get("log", {})
     if isinstance(log.get("level"), str):
         log["level"] = log["level"].upper()
@@ -80,8 +89,13 @@ def load(environ: Mapping[str, str], config_path: Path | None, *, needs: Abstrac
     if redis and ("redis" in needs or ("queue" in needs and queue and queue.kind == "redis")):
         faults += checks.redis(gathered, redis)
     if routes is not None:
-        endpoints = {"s3": aws.endpoint if aws else None, "gs": google.storage_endpoint if google else None}
+        endpoints = {"s3": aws.endpoint if aws else None}
+        if google:
+            endpoints |= {"gs": google.storage_endpoint, "gdrive": google.drive_endpoint}
         faults += checks.routes(gathered, routes, endpoints)
+        faults += settings_cdn.check(gathered, routes)
+        faults += settings_s3.check(gathered, routes)
+        faults += settings_classes.check(gathered, routes)
     if "routes" in needs and not gathered.routes and not gathered.faults:
         faults.append(
             "there is no route: set AWS_S3_BUCKET and GCP_BUCKET_NAME, or write brigade.toml with "

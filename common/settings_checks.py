@@ -11,6 +11,9 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
+from common.errors import Unauthenticated
+from common.transport import google_token
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
@@ -19,6 +22,14 @@ if TYPE_CHECKING:
     from common.settings_sources import Gathered
 
 _PUBSUB_NAME = re.compile(r"(?!goog)[A-Za-z][A-Za-z0-9._~+%-]{2,254}")
+_OF_DRIVE_SOURCES = {
+    "natives",
+    "export_documents",
+    "export_spreadsheets",
+    "export_presentations",
+    "export_drawings",
+    "shortcuts",
+}
 _KEY_KINDS = ("service_account", "authorized_user", "external_account", "impersonated_service_account")
 
 
@@ -46,6 +57,11 @@ def google(gathered: Gathered, settings: Google) -> Iterator[str]:
         yield from _credentials_file(file_name, settings.credentials_file)
     if settings.sa_key_b64 is not None:
         yield from _service_account(key_name, settings.sa_key_b64.get_secret_value())
+    if settings.drive_token_file is not None:
+        yield from _token_file(settings.drive_token_file)
+    if settings.drive_token_file is not None and settings.drive_subject is not None:
+        token, subject = gathered.name("google", "drive_token_file"), gathered.name("google", "drive_subject")
+        yield f"{token} and {subject} are both set: a person who signed in acts for nobody else; keep one of them"
 
 
 def _credentials_file(name: str, path: Path) -> Iterator[str]:
@@ -59,6 +75,13 @@ def _credentials_file(name: str, path: Path) -> Iterator[str]:
         kind = content.get("type") if isinstance(content, dict) else None
         if kind not in _KEY_KINDS:
             yield f"{name}: {path} is not a Google key file (its 'type' must be one of {', '.join(_KEY_KINDS)})"
+
+
+def _token_file(path: Path) -> Iterator[str]:
+    try:
+        google_token.read(path, write=False)
+    except Unauthenticated as error:
+        yield str(error)
 
 
 def _service_account(name: str, encoded: str) -> Iterator[str]:
@@ -112,6 +135,15 @@ def routes(gathered: Gathered, known: Sequence[Route], endpoints: Mapping[str, s
     names = [route.name for route in known]
     for name in sorted({name for name in names if names.count(name) > 1}):
         yield f"{gathered.file}: route {name!r} is there {names.count(name)} times: give each route a name of its own"
+    for route in known:
+        if route.source_options.inventory and route.source.scheme != "s3":
+            yield f"{gathered.file}: route {route.name!r}: source_options.inventory is for sources on S3: take it out"
+        to_gcs = route.destination.scheme == "gs"
+        if route.source_options.parallel_uploads or (route.destination_options.parallel_uploads and not to_gcs):
+            yield f"{gathered.file}: route {route.name!r}: parallel_uploads is for destinations on GCS: take it out"
+        if route.destination_options.inventory:
+            yield f"{gathered.file}: route {route.name!r}: destination_options.inventory: write it under source_options"
+    yield from _drive_options(known)
     follows = {
         here: [
             there
@@ -132,6 +164,17 @@ def routes(gathered: Gathered, known: Sequence[Route], endpoints: Mapping[str, s
     for circle in sorted(circles - {()}):
         listed = ", ".join(repr(names[number]) for number in circle)
         yield f"routes {listed} lead back to where they start, and objects would go round without end: take one of them out"
+
+
+def _drive_options(known: Sequence[Route]) -> Iterator[str]:
+    """What would be set in vain, in the belief that it does something."""
+    for route in known:
+        ends = {"source_options": route.source_options, "destination_options": route.destination_options}
+        for place, options in ends.items():
+            if place == "source_options" and route.source.scheme == "gdrive":
+                continue
+            for setting in sorted(_OF_DRIVE_SOURCES & options.model_fields_set):
+                yield f"route {route.name!r}: {place}.{setting} is for a source on gdrive:// and does nothing here: take it out"
 
 
 def _endpoint(location: Location, options: StoreOptions, endpoints: Mapping[str, str | None]) -> str | None:

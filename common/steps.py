@@ -17,7 +17,8 @@ class Step(StrEnum):
     BATCH_QUEUED = "publisher.batch_queued"
     BATCH_RECORDED = "publisher.batch_recorded"
     SCAN_ENDED = "publisher.scan_ended"
-    # worker, for each object
+    # worker, for each large object, and then for each object
+    HANDED_ON = "worker.handed_on"
     RECEIVED = "worker.received"
     CLAIMED = "worker.claimed"
     SOURCE_READ = "worker.source_read"

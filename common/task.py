@@ -14,7 +14,7 @@ from json.encoder import encode_basestring_ascii
 from typing import TYPE_CHECKING
 
 from common.errors import Malformed
-from common.objects import Version
+from common.objects import UNSIZED, Version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -113,7 +113,7 @@ def decode(payload: bytes) -> Task:
         route=_text(fields, "route"),
         key=_text(fields, "key"),
         version=Version(_text(fields, "etag"), _text(fields, "version_id", optional=True) or None),
-        size=_count(fields, "size"),
+        size=UNSIZED if fields.get("size") == UNSIZED else _count(fields, "size"),
         modified=_time("modified", modified) if modified else None,
         destination=_text(fields, "destination"),
         job=_text(fields, "job"),

@@ -11,11 +11,13 @@ if TYPE_CHECKING:
     from common.errors import ObjectError
 
 _ADVICE = {
-    Category.LOCATION_MISSING: "Check that the bucket or directory exists and is spelt like this, and that the region is right",
+    Category.LOCATION_MISSING: "Check that the bucket, directory or folder exists and is spelt like this, and that the region"
+    " is right",
     Category.FORBIDDEN: "Check that the credentials are the right ones, and that they may list the source"
-    " (s3:ListBucket, storage.objects.list)",
+    " (s3:ListBucket, storage.objects.list; on Drive, that the folder is shared with them)",
     Category.UNAUTHENTICATED: "Check that the credentials are right and have not expired; the next sweep tries again",
     Category.UNAVAILABLE: "The service or the network is away; the next sweep goes on where this one stopped",
+    Category.PARKED: "A limit of the day is used up; a sweep after its reset goes on where this one stopped",
     Category.RATE_LIMITED: "The service asks for fewer requests; the next sweep goes on where this one stopped",
 }
 _OTHERWISE = "Check the source of the route, its region and its endpoint"

@@ -7,7 +7,7 @@ job is still its own (`held`); a page that was sent but may no longer be recorde
 from __future__ import annotations
 
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from common.errors import ObjectError
@@ -17,7 +17,7 @@ from publisher.advice import explain
 from publisher.ahead import ahead
 from publisher.diff import Difference, diff
 from publisher.ledger import JobLost
-from publisher.position import Position
+from publisher.position import EVERYTHING, Position
 from publisher.publish import Publication, retire
 from publisher.scan import scan
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from common.state.cache import Cache
     from common.state.jobs import Job, Jobs
     from common.storage.base import Reader
+    from publisher.increments import Increments
     from publisher.outlet import Outlet
     from publisher.position import Gap
     from publisher.scan import ScannedPage
@@ -54,6 +55,8 @@ class Scanner:
     owner: str
     clock: Callable[[], float]
     on_step: OnStep = field(default=ignore)
+    increments: Increments | None = None
+    """None: every scan looks at everything."""
 
     async def run(
         self,
@@ -71,9 +74,9 @@ class Scanner:
         Raises the reader's error, saying where and what to check, after everything that was listed before has been published.
         An error that may pass leaves the job to be resumed; any other ends it as failed.
         """
-        run = _Run(self, route, job, wanted, held)
         try:
-            return await run.to_the_end()
+            job = await self._placed(route, job)
+            return await _Run(self, route, job, wanted, held).to_the_end()
         except JobLost:
             log.warning("another publisher has taken this scan over", action="scan_lost", route=route.name, job=job.id)
             return False
@@ -85,7 +88,19 @@ class Scanner:
             else:
                 log.error("scan failed", action="scan_failed", **fields)  # noqa: TRY400 - expected: the text says it all
                 await self.jobs.fail(job.id, message)
-            raise type(error)(message, retry_after=error.retry_after) from error
+            error.args = (message,)
+            raise
+
+    async def _placed(self, route: Route, job: Job) -> Job:
+        """The job, and where it begins: one of which nothing has been scanned may have to look at the changes only."""
+        if self.increments is None or job.checkpoint.after is not None:
+            return job
+        reader = self.open_reader(route)
+        try:
+            gaps = await self.increments.begin(route, job, reader)
+        finally:
+            await reader.close()
+        return job if gaps == EVERYTHING else replace(job, checkpoint=Position(gaps).checkpoint(job.published))
 
 
 class _Run:
@@ -122,6 +137,8 @@ class _Run:
         if ended:
             self._scanner.on_step(Step.SCAN_ENDED)
             await self._scanner.jobs.scanned(self._job.id)
+            if self._scanner.increments is not None:
+                await self._scanner.increments.ended(self._route, self._job)
         self._log(
             "scan ended" if ended else "scan stopped; it goes on from here later",
             "scan_ended" if ended else "scan_stopped",

@@ -24,7 +24,9 @@ from typing import TYPE_CHECKING, Self
 from common.cancelling import cancel, unless
 from common.errors import SettingsError
 from common.queues.registry import open_queue
+from common.state.agreements import Agreements
 from common.state.cache import Cache
+from common.state.feeds import Feeds
 from common.state.jobs import Jobs
 from common.state.locks import Leader
 from common.state.store import Store
@@ -36,6 +38,7 @@ from publisher.api.app import create_app
 from publisher.api.bridge import Bridge
 from publisher.api.desk import Desk
 from publisher.api.server import ApiServer
+from publisher.increments import Increments
 from publisher.jobs import Scanner
 from publisher.leadership import LEASE_SECONDS, Leadership
 from publisher.outlet import Outlet
@@ -81,7 +84,7 @@ class _Parts:
         owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         jobs, cache = Jobs(store), Cache(store)
         scanner = Scanner(
-            lambda route: open_reader(route, settings, transport),
+            lambda route: open_reader(route, settings, transport, shared=Agreements(store)),
             cache=cache,
             jobs=jobs,
             outlet=outlet,
@@ -89,6 +92,7 @@ class _Parts:
             owner=owner,
             clock=time.time,
             on_step=on_step,
+            increments=Increments(Feeds(store), settings.publisher.full_sweep_seconds, time.time),
         )
         return cls(store, outlet, jobs, cache, scanner, owner)
 

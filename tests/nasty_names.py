@@ -81,6 +81,17 @@ NASTY: dict[str, str] = {
 }
 """What is odd about it, and the key. All are distinct, valid Unicode, and 1 to 1,024 bytes of UTF-8."""
 
+
+def no_gcs_name(key: str) -> bool:
+    """What GCS refuses: https://cloud.google.com/storage/docs/objects#naming"""
+    return key in (".", "..") or "\n" in key or "\r" in key or key.startswith(".well-known/acme-challenge/")
+
+
+def no_path(key: str) -> bool:
+    """What cannot be the path of a file below a directory of Linux."""
+    return any(segment in ("", ".", "..") or len(segment.encode()) > 255 for segment in key.split("/"))
+
+
 IMPOSSIBLE: dict[str, str] = {
     "empty": "",
     "1,025 bytes": "y" * 1025,

@@ -30,12 +30,14 @@ __all__ = [
     "Server",
     "ServerFailed",
     "ServerMissing",
+    "drive_server",
     "gcs_server",
     "missing",
     "moto_server",
     "pubsub_emulator",
     "rclone_s3",
     "redis_server",
+    "s3_server",
 ]
 
 _SDK_FOLDERS = ("/usr/lib/google-cloud-sdk", "~/google-cloud-sdk", "/opt/google-cloud-sdk", "/snap/google-cloud-sdk/current")
@@ -189,17 +191,48 @@ def rclone_s3(directory: Path, access_key: str, secret_key: str) -> Iterator[Ser
 @contextmanager
 def gcs_server(buckets: Sequence[str] = ()) -> Iterator[Server]:
     """Our own stand-in for Google Cloud Storage, with these buckets."""
-    named = [word for bucket in buckets for word in ("--bucket", bucket)]
-    root = Path(__file__).resolve().parent.parent
+    arguments = [word for bucket in buckets for word in ("--bucket", bucket)]
+    with _ours("the GCS stand-in", "tests.fakes.gcs", "/storage/v1/b?project=test", arguments) as server:
+        yield server
 
+
+@contextmanager
+def s3_server(buckets: Sequence[str] = (), *arguments: str) -> Iterator[Server]:
+    """Our own stand-in for Amazon S3, with these buckets; `arguments` as for the program (`--old`)."""
+    named = [word for bucket in buckets for word in ("--bucket", bucket)]
+    with _ours("the S3 stand-in", "tests.fakes.s3", "/_stats", [*named, *arguments]) as server:
+        yield server
+
+
+@contextmanager
+def _ours(name: str, module: str, probe: str, arguments: Sequence[str]) -> Iterator[Server]:
+    """A server of the tests' own, as a program."""
+    root = Path(__file__).resolve().parent.parent
     with _scratch() as folder:
 
         def command(port: int) -> list[str]:
-            return [sys.executable, "-m", "tests.fakes.gcs", "--port", str(port), "--port-file", str(folder / "port"), *named]
+            return [sys.executable, "-m", module, "--port", str(port), "--port-file", str(folder / "port"), *arguments]
 
         path = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
-        ready = lambda port: (folder / "port").exists() and _http_answers(f"http://{LOOPBACK}:{port}/storage/v1/b?project=test")  # noqa: E731
-        server = Server("the GCS stand-in", command, ready, folder / "server.log", environment={"PYTHONPATH": path})
+        ready = lambda port: (folder / "port").exists() and _http_answers(f"http://{LOOPBACK}:{port}{probe}")  # noqa: E731
+        server = Server(name, command, ready, folder / "server.log", environment={"PYTHONPATH": path})
+        with _running(server):
+            yield server
+
+
+@contextmanager
+def drive_server(*arguments: str) -> Iterator[Server]:
+    """Our own stand-in for Google Drive; its package says what can be asked of it. `arguments` as for the program."""
+    root = Path(__file__).resolve().parent.parent
+    with _scratch() as folder:
+
+        def command(port: int) -> list[str]:
+            options = ["--port", str(port), "--port-file", str(folder / "port"), *arguments]
+            return [sys.executable, "-m", "tests.fakes.drive", *options]
+
+        path = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
+        ready = lambda port: (folder / "port").exists() and _http_answers(f"http://{LOOPBACK}:{port}/_clock")  # noqa: E731
+        server = Server("the Drive stand-in", command, ready, folder / "server.log", environment={"PYTHONPATH": path})
         with _running(server):
             yield server
 

@@ -11,8 +11,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from common.batching import Batcher
+from common.log_names import Message
 from common.state.cache import Claim, Claimed, Outcome
 from common.state.records import Record
+from common.telemetry import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from common.state.cache import Cache
     from common.task import Task
 
+log = get_logger(__name__)
 
 HAND_BACK_SECONDS = 1.5
 
@@ -47,7 +50,10 @@ class Claims:
         except BaseException:
             await self.hand_back(task)  # the claim may have been taken all the same
             raise
-        if claimed.outcome is not Outcome.TAKEN:
+        if claimed.outcome is Outcome.TAKEN:
+            begun = {"message": Message.OBJECT_INITIATED.value, "route": task.route, "key": task.key, "size": task.size}
+            log.debug("a worker begins with an object", action="object_initiated", **begun)
+        else:
             self.forget(task)
         return claimed
 

@@ -1,46 +1,65 @@
-"""Taking deliveries as slots come free, keeping their leases, and stopping in order."""
+"""A worker's deliveries, from two lanes: begun as slots come free, their leases kept, and stopped in order."""
 
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
+from common.batching import Batcher
 from common.cancelling import cancel
 from common.errors import BrigadeError, QueueUnavailable, StateUnavailable
+from common.steps import Step, ignore
 from common.telemetry import get_logger
+from worker.intake import Intake
+from worker.lanes import Lane, lane_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from common.queues.base import Delivery, Queue
+    from common.steps import OnStep
     from worker.claim import Claims
     from worker.replicate import Replicator
     from worker.tally import Tally
 
 log = get_logger(__name__)
 
-RECEIVE_SECONDS = 20.0
-"""How long one request waits at an idle queue."""
-GATHER_SECONDS = 0.01
-"""How long a worker whose slots come free one by one waits for a few more, so that it does not ask the queue for each."""
-LONGEST_PAUSE = 30.0
 HAND_BACK_SECONDS = 4.0
 """Together with the grace period less than the time after which Kubernetes and compose kill."""
 
 
 class Consumer:
-    """Feeds a replicator from a queue, at most `slots` deliveries at once."""
+    """Feeds a replicator: at most `slots` deliveries of the queue at once, and `large_slots` of the lane of the large ones."""
 
     def __init__(
-        self, queue: Queue, replicator: Replicator, claims: Claims, tally: Tally, *, slots: int, grace_seconds: float
+        self,
+        queue: Queue,
+        large: Queue,
+        replicator: Replicator,
+        claims: Claims,
+        tally: Tally,
+        *,
+        slots: int,
+        large_slots: int,
+        large_bytes: int,
+        grace_seconds: float,
+        on_step: OnStep = ignore,
     ) -> None:
-        self._queue = queue
+        """Objects of more than `large_bytes` are large."""
+        self._lease = queue.lease
         self._tally = tally
         self._replicator = replicator
         self._claims = claims
-        self._slots = slots
+        self._large_bytes = large_bytes
         self._grace = grace_seconds
-        self._active: dict[asyncio.Task[None], Delivery] = {}
+        self._on_step = on_step
+        self._handing_on: Batcher[bytes, None] = Batcher(partial(_hand_on, large))
+        self._intakes = (
+            Intake(queue, slots, lambda delivery: self._one(delivery, self._sorted)),
+            # One by one: of four large objects and two processes each gets two, and not the faster one all of them.
+            Intake(large, large_slots, lambda delivery: self._one(delivery, replicator.replicate), at_once=1),
+        )
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; then take no more, finish within the grace period while leases are kept, hand the rest
@@ -56,46 +75,33 @@ class Consumer:
         finally:
             await cancel(*beside)
 
+    @property
+    def _active(self) -> dict[asyncio.Task[None], Delivery]:
+        return {task: delivery for intake in self._intakes for task, delivery in intake.active.items()}
+
     async def _take_until(self, stop: asyncio.Event) -> None:
-        stopped = asyncio.create_task(stop.wait())
-        pause = 0.0
+        taking = [asyncio.create_task(intake.run(stop)) for intake in self._intakes]
         try:
-            while not stop.is_set():
-                await self._free_slots(stopped)
-                if stop.is_set():
-                    return
-                receiving = asyncio.create_task(self._queue.receive(self._slots - len(self._active), RECEIVE_SECONDS))
-                await asyncio.wait({receiving, stopped}, return_when=asyncio.FIRST_COMPLETED)
-                if not receiving.done():
-                    # What a cancelled request may have taken comes back when its lease runs out.
-                    await cancel(receiving)
-                    return
-                try:
-                    self._start(receiving.result())
-                    pause = 0.0
-                except QueueUnavailable as error:
-                    pause = min(max(1.0, pause * 2), LONGEST_PAUSE)
-                    log.warning("the queue is away", action="queue_away", error=str(error), next_try_seconds=pause)
-                    await asyncio.wait({stopped}, timeout=pause)
+            done, _ = await asyncio.wait(taking, return_when=asyncio.FIRST_EXCEPTION)
         finally:
-            await cancel(stopped)
+            await cancel(*taking)
+        for task in done:
+            task.result()
 
-    async def _free_slots(self, stopped: asyncio.Task[bool]) -> None:
-        """Return with at least one slot free, and rather with several; at once when `stopped` is done."""
-        while len(self._active) >= self._slots and not stopped.done():
-            await asyncio.wait({*self._active, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        if self._active and self._slots - len(self._active) < self._slots // 4:
-            await asyncio.wait({stopped}, timeout=GATHER_SECONDS)
-
-    def _start(self, deliveries: Sequence[Delivery]) -> None:
-        for delivery in deliveries:
-            task = asyncio.create_task(self._one(delivery))
-            self._active[task] = delivery
-            task.add_done_callback(self._active.pop)
-
-    async def _one(self, delivery: Delivery) -> None:
-        try:
+    async def _sorted(self, delivery: Delivery) -> None:
+        """Move a small object; hand a large one on, and then forget it. A crash in between leaves the task twice: the second time
+        the work is found done.
+        """
+        if lane_of(delivery.payload, self._large_bytes) is Lane.SMALL:
             await self._replicator.replicate(delivery)
+            return
+        await self._handing_on.add(delivery.payload)
+        self._on_step(Step.HANDED_ON)
+        await delivery.ack()
+
+    async def _one(self, delivery: Delivery, work: Callable[[Delivery], Awaitable[None]]) -> None:
+        try:
+            await work(delivery)
         except (QueueUnavailable, StateUnavailable) as error:
             # Nothing is lost: the delivery was not acknowledged, and what was recorded is found when it comes again.
             log.warning("a delivery was left to come back", action="delivery_left", error=str(error))
@@ -114,7 +120,7 @@ class Consumer:
 
     async def _keep_leases(self) -> None:
         while True:
-            await asyncio.sleep(self._queue.lease / 3)
+            await asyncio.sleep(self._lease / 3)
             deliveries = list(self._active.values())
             if not deliveries:
                 continue
@@ -127,15 +133,20 @@ class Consumer:
 
     async def _keep_claims(self) -> None:
         while True:
-            await asyncio.sleep(self._queue.lease / 3)
+            await asyncio.sleep(self._lease / 3)
             await self._claims.renew()
 
     async def _finish(self) -> None:
-        if self._active:
-            log.info("finishing", action="worker_finishing", objects=len(self._active), grace_seconds=self._grace)
-            await asyncio.wait(self._active, timeout=self._grace)
+        if active := self._active:
+            log.info("finishing", action="worker_finishing", objects=len(active), grace_seconds=self._grace)
+            await asyncio.wait(active, timeout=self._grace)
         for task in self._active:
             task.cancel()
-        if self._active:  # they give up their uploads and hand their deliveries back
-            await asyncio.wait(self._active, timeout=HAND_BACK_SECONDS)
+        if active := self._active:  # they give up their uploads and hand their deliveries back
+            await asyncio.wait(active, timeout=HAND_BACK_SECONDS)
         await cancel(*self._active)
+
+
+async def _hand_on(large: Queue, payloads: Sequence[bytes]) -> list[None]:
+    await large.send(payloads)
+    return [None] * len(payloads)

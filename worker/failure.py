@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from common.errors import Category, Malformed, ObjectError
+from common import log_names
+from common.errors import Category, Malformed, ObjectError, Parked
 from common.report import Report, encode
 from common.telemetry import get_logger
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from common.state.cache import Cache
     from common.task import Task
     from worker.claim import Claims
+    from worker.parking import ParkedRoutes
     from worker.settle import Settler
 
 log = get_logger(__name__)
@@ -34,6 +36,7 @@ class Failures:
         cache: Cache,
         claims: Claims,
         settler: Settler,
+        parking: ParkedRoutes,
         attempts: int,
         backoff_seconds: float,
         lease_seconds: float,
@@ -44,6 +47,7 @@ class Failures:
         self._cache = cache
         self._claims = claims
         self._settler = settler
+        self._parking = parking
         self._attempts = attempts
         self._backoff = backoff_seconds
         self._lease = lease_seconds
@@ -52,8 +56,12 @@ class Failures:
 
     async def handle(self, delivery: Delivery, task: Task, error: Exception) -> None:
         """Nack a retryable error with a delay; report a permanent one, or one that has used up its attempts, and forget the
-        message.
+        message. What is parked has not failed: it waits.
         """
+        if isinstance(error, Parked):
+            await self._claims.release(task)
+            await delivery.nack(min(await self._parking.park(task.route, error), LONGEST_DELAY))
+            return
         failed = await self._cache.count_failure(task.route, task.key, task.version.token)
         retryable = error.retryable if isinstance(error, ObjectError) else True
         if retryable and failed < self._attempts:
@@ -62,6 +70,7 @@ class Failures:
             log.warning(
                 "an object failed and will be tried again",
                 action="object_retried",
+                message=log_names.of_failure(error).value,
                 route=task.route,
                 key=task.key,
                 attempt=failed,
@@ -76,6 +85,7 @@ class Failures:
         log.error(
             "an object could not be replicated",
             action="object_failed",
+            message=log_names.of_failure(error).value,
             route=task.route,
             key=task.key,
             attempts=failed,
@@ -93,6 +103,10 @@ class Failures:
         """Seconds before attempt `failed` + 1: exponential with full jitter, and never sooner than the service asked for."""
         spread: float = min(self._backoff * 2**failed, LONGEST_DELAY) * (0.5 + self._random() / 2)
         return min(max(spread, retry_after or 0.0), LONGEST_DELAY)
+
+    async def parked_delay(self, route: str) -> float:
+        """Seconds after which a delivery of a route that waits is looked at again; 0 for any other route."""
+        return min(await self._parking.seconds(route), LONGEST_DELAY)
 
     def busy_delay(self) -> float:
         """Seconds after which an object that somebody else holds is looked at again: about when a dead holder's claim has

@@ -14,6 +14,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from common.errors import SettingsError
+from common.log_names import Program, main_program
 from common.steps import ignore
 from common.telemetry import configure, get_logger
 
@@ -38,7 +39,8 @@ def run(settings: Settings, processes: int, on_step: OnStep = ignore) -> int:
     if processes == 1:
         from worker import runner  # noqa: PLC0415 - the parent of several does without it
 
-        return runner.run(settings, on_step)
+        with main_program(Program.WORKER):
+            return runner.run(settings, on_step)
     return _Parent(settings, processes, on_step).run()
 
 

@@ -24,8 +24,9 @@ from common.storage.base import Absent, Matches
 from common.task import decode, encode
 from common.telemetry import get_logger
 from worker import verify
+from worker.carry import LENIENT
 from worker.plan import Plan, plan
-from worker.transfer import Transfer
+from worker.transfer import Moved, Transfer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from common.storage.base import Precondition, Reader, Writer
     from common.task import Task
     from worker.budget import Budget
+    from worker.carry import Rules
     from worker.claim import Claims
     from worker.failure import Failures
     from worker.settle import Settler
@@ -62,10 +64,11 @@ class _Superseded(Exception):  # noqa: N818 - not an error: the way out of `_mov
 
 @dataclass(frozen=True, slots=True)
 class Ends:
-    """Where a route's objects come from and where they go."""
+    """Where a route's objects come from, where they go, and what goes along with their bytes."""
 
     reader: Reader
     writer: Writer
+    rules: Rules = LENIENT
 
 
 class _Habit:
@@ -108,7 +111,9 @@ class Replicator:
         self._claims = claims
         self._settler = settler
         self._failures = failures
-        self._transfers = {route: Transfer(each.reader, each.writer, uploads, budget, on_step) for route, each in ends.items()}
+        self._transfers = {
+            route: Transfer(each.reader, each.writer, uploads, budget, on_step, each.rules) for route, each in ends.items()
+        }
         self._part_bytes = part_bytes
         self._now = now
         self._on_step = on_step
@@ -124,6 +129,9 @@ class Replicator:
             ends = self._ends_of(task)
         except Malformed as error:
             await self._failures.reject_unreadable(delivery, error)
+            return
+        if waits := await self._failures.parked_delay(task.route):
+            await delivery.nack(waits)
             return
         claimed = await self._claims.take(task)
         if claimed.outcome is Outcome.BUSY:
@@ -157,22 +165,22 @@ class Replicator:
 
     async def _carry_out(self, task: Task, ends: Ends, record: Record) -> None:
         try:
-            receipt, copied = await self._move(task, ends, record)
+            receipt, moved = await self._move(task, ends, record)
         except _Superseded as superseded:
             await self._hand_over(task, superseded.successor)
             return
         self._on_step(Step.VERIFIED)
-        await self._settler.consumed(task, receipt, copied=copied)
+        await self._settler.consumed(task, receipt, copied=moved is not None, lost=moved.lost if moved else ())
         log.debug(
-            "object replicated" if copied else "object was there already",
-            action="object_replicated" if copied else "object_present",
+            "object replicated" if moved else "object was there already",
+            action="object_replicated" if moved else "object_present",
             route=task.route,
             key=task.key,
             size=task.size,
         )
 
-    async def _move(self, task: Task, ends: Ends, record: Record) -> tuple[Receipt, bool]:
-        """Bring the version to the destination, or find that it is there. The second value tells whether bytes were written."""
+    async def _move(self, task: Task, ends: Ends, record: Record) -> tuple[Receipt, Moved | None]:
+        """Bring the version to the destination, or find that it is there: then nothing was moved."""
         planned = plan(task.key, task.size, ends.writer.limits, self._part_bytes)
         precondition = self._assumed(task, ends, planned, record)
         for _ in range(LOOKS):
@@ -181,7 +189,7 @@ class Replicator:
                 there = found is not None and verify.is_made_from(found, task)
                 self._habits[task.route].saw(there=there)
                 if found is not None and there:
-                    return verify.receipt(task, found, None, at=int(self._now()), worker=self._name), False
+                    return verify.receipt(task, found, None, at=int(self._now()), worker=self._name), None
                 precondition = Absent() if found is None else Matches(found.version)
             try:
                 moved = await self._transfers[task.route].move(task, planned, precondition)
@@ -194,7 +202,7 @@ class Replicator:
                 await self._still_current(task, ends)
                 raise Unavailable(f"{error}; yet the source says that it is unchanged") from error
             else:
-                return verify.receipt(task, moved.written, moved.crc32c, at=int(self._now()), worker=self._name), True
+                return verify.receipt(task, moved.written, moved.crc32c, at=int(self._now()), worker=self._name), moved
         raise DestinationConflict(f"{task.destination!r} changed each of the {LOOKS} times that it was about to be written")
 
     def _assumed(self, task: Task, ends: Ends, planned: Plan, record: Record) -> Precondition | None:

@@ -14,33 +14,40 @@ import signal
 import socket
 import time
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import TYPE_CHECKING
 
 import uvloop
 
 from common.cancelling import unless
 from common.errors import ObjectError, QueueUnavailable, SettingsError
-from common.queues.registry import open_queue
+from common.queues.registry import open_large, open_queue
+from common.state.agreements import Agreements
 from common.state.cache import Cache
 from common.state.store import Store
 from common.state.uploads import Uploads
 from common.steps import ignore
-from common.storage.registry import open_reader, open_writer
+from common.storage.registry import open_reader, open_writer, ready
 from common.telemetry import get_logger
 from common.transport.http import Transport
-from worker.allocator import keep_buffers
+from worker.allocator import collect_rarely, keep_buffers
 from worker.budget import Budget
+from worker.carry import Rules
 from worker.claim import Claims
 from worker.consume import Consumer
 from worker.failure import Failures
+from worker.parking import ParkedRoutes
 from worker.replicate import Ends, Replicator
 from worker.settle import Settler
 from worker.tally import Tally
 
 if TYPE_CHECKING:
-    from common.config import Settings
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from common.config import Route, Settings
     from common.queues.base import Queue
     from common.steps import OnStep
+    from common.storage.shared import Shared
 
 log = get_logger(__name__)
 
@@ -49,7 +56,10 @@ LONGEST_PAUSE = 30.0
 
 def run(settings: Settings, on_step: OnStep = ignore) -> int:
     """Work until SIGTERM or SIGINT, or until the parent is gone; the exit code."""
-    keep_buffers(settings.worker.buffer_bytes)
+    # More passes through than the budget counts: answers in pieces, requests made of them. With less than twice it, half of
+    # the pages come back as faults (docs/performance.md).
+    keep_buffers(3 * settings.worker.buffer_bytes)
+    collect_rarely()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(work(settings, on_step))
 
@@ -67,34 +77,53 @@ async def work(settings: Settings, on_step: OnStep = ignore) -> int:
         store = await Store.open(settings.redis)
         stack.push_async_callback(store.close)
         await unless(stop, store.check())
-        queue = await unless(stop, _patiently(settings))
-        if queue is None:
-            return 0
-        stack.push_async_callback(queue.close)
-        transport = Transport(most_connections=settings.worker.slots * 2)
+        queues = []
+        for open_one in (open_queue, open_large):
+            queue = await unless(stop, _patiently(partial(open_one, settings)))
+            if queue is None:
+                return 0
+            stack.push_async_callback(queue.close)
+            queues.append(queue)
+        transport = Transport(most_connections=(settings.worker.slots + settings.worker.large_slots) * 2)
         stack.push_async_callback(transport.close)
+        shared = Agreements(store)
         ends = {}
         for route in settings.routes:
             try:
-                ends[route.name] = Ends(open_reader(route, settings, transport), open_writer(route, settings, transport))
+                ends[route.name] = Ends(
+                    open_reader(route, settings, transport, shared=shared),
+                    open_writer(route, settings, transport, shared=shared),
+                    Rules.of(route),
+                )
             except ObjectError as error:
                 raise SettingsError([f"route {route.name}: {error}"]) from error
             stack.push_async_callback(ends[route.name].reader.close)
             stack.push_async_callback(ends[route.name].writer.close)
+            await unless(stop, _look_ahead(route, settings, transport, shared))
         tally = Tally()
-        consumer = _assemble(settings, name, store, queue, ends, tally=tally, on_step=on_step)
+        consumer = _assemble(settings, name, store, queues, ends, tally=tally, on_step=on_step)
         log.info("worker started", action="worker_started", worker=name, routes=sorted(ends), slots=settings.worker.slots)
         await consumer.run(stop)
         log.info("worker stopped", action="worker_stopped", worker=name, **tally.counts())
     return 0
 
 
-async def _patiently(settings: Settings) -> Queue:
+async def _look_ahead(route: Route, settings: Settings, transport: Transport, shared: Shared) -> None:
+    """Raises SettingsError for what would refuse every object of the route; what may pass is met again, object by object."""
+    try:
+        await ready(route, settings, transport, shared)
+    except ObjectError as error:
+        if not error.retryable:
+            raise SettingsError([f"route {route.name}: {error}"]) from error
+        log.warning("a destination cannot be looked at yet", action="destination_away", route=route.name, error=str(error))
+
+
+async def _patiently(open_one: Callable[[], Awaitable[Queue]]) -> Queue:
     """The queue, as soon as it answers."""
     pause = 1.0
     while True:
         try:
-            return await open_queue(settings)
+            return await open_one()
         except QueueUnavailable as error:
             log.warning("the queue is away", action="queue_away", error=str(error), next_try_seconds=pause)
             await asyncio.sleep(pause)
@@ -108,8 +137,9 @@ def _orphaned(loop: asyncio.AbstractEventLoop, sentinel: int, stop: asyncio.Even
 
 
 def _assemble(
-    settings: Settings, name: str, store: Store, queue: Queue, ends: dict[str, Ends], *, tally: Tally, on_step: OnStep
+    settings: Settings, name: str, store: Store, queues: Sequence[Queue], ends: dict[str, Ends], *, tally: Tally, on_step: OnStep
 ) -> Consumer:
+    queue, large = queues
     cache = Cache(store)
     claims = Claims(cache, name, queue.lease)
     settler = Settler(cache, name, tally, on_step)
@@ -118,6 +148,7 @@ def _assemble(
         cache=cache,
         claims=claims,
         settler=settler,
+        parking=ParkedRoutes(Agreements(store), time.time),
         attempts=settings.worker.attempts,
         backoff_seconds=settings.worker.backoff_seconds,
         lease_seconds=queue.lease,
@@ -137,4 +168,15 @@ def _assemble(
         now=time.time,
         on_step=on_step,
     )
-    return Consumer(queue, replicator, claims, tally, slots=settings.worker.slots, grace_seconds=settings.worker.grace_seconds)
+    return Consumer(
+        queue,
+        large,
+        replicator,
+        claims,
+        tally,
+        slots=settings.worker.slots,
+        large_slots=settings.worker.large_slots,
+        large_bytes=settings.worker.part_bytes,
+        grace_seconds=settings.worker.grace_seconds,
+        on_step=on_step,
+    )

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from common.state.records import Receipt
     from common.steps import OnStep
     from common.task import Task
+    from worker.carry import Lost
     from worker.tally import Tally
 
 
@@ -32,9 +33,13 @@ class Settler:
         self._on_step = on_step
         self._batch: Batcher[Settlement, None] = Batcher(self._send, linger=LINGER_SECONDS)
 
-    async def consumed(self, task: Task, receipt: Receipt, *, copied: bool) -> None:
-        """The destination holds the task's version; `copied` tells whether this delivery brought it there."""
-        await self._settle(task, Settled.CONSUMED if copied else Settled.ALREADY, receipt, task.size if copied else 0)
+    async def consumed(self, task: Task, receipt: Receipt, *, copied: bool, lost: Sequence[Lost] = ()) -> None:
+        """The destination holds the task's version; `copied` tells whether this delivery brought it there, `lost` what of it was
+        left behind.
+        """
+        self._tally.lost.update(each.field for each in lost)
+        outcome = Settled.CONSUMED if copied else Settled.ALREADY
+        await self._settle(task, outcome, receipt, receipt.size if copied else 0, metadata_lost=bool(lost))
 
     async def already(self, task: Task) -> None:
         """The cache knew the version as consumed before this delivery came."""
@@ -47,7 +52,9 @@ class Settler:
     async def failed(self, task: Task) -> None:
         await self._settle(task, Settled.FAILED, None, 0)
 
-    async def _settle(self, task: Task, outcome: Settled, receipt: Receipt | None, copied_bytes: int) -> None:
+    async def _settle(
+        self, task: Task, outcome: Settled, receipt: Receipt | None, copied_bytes: int, *, metadata_lost: bool = False
+    ) -> None:
         await self._batch.add(
             Settlement(
                 route=task.route,
@@ -58,6 +65,7 @@ class Settler:
                 outcome=outcome,
                 receipt=receipt,
                 copied_bytes=copied_bytes,
+                metadata_lost=metadata_lost,
             )
         )
         self._tally.add(outcome, copied_bytes)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from common.telemetry import get_logger
 
 if TYPE_CHECKING:
     from common.state.cache import Settled
+    from common.storage.metadata import Field
 
 log = get_logger(__name__)
 
@@ -18,10 +19,11 @@ EVERY_SECONDS = 10.0
 
 
 class Tally:
-    """Tasks by how they ended, and bytes copied, since the start of the process."""
+    """Tasks by how they ended, bytes copied, and what was lost beside them, since the start of the process."""
 
     def __init__(self) -> None:
         self.ended: Counter[Settled] = Counter()
+        self.lost: Counter[Field] = Counter()
         self.bytes = 0
 
     def add(self, outcome: Settled, copied_bytes: int) -> None:
@@ -45,6 +47,7 @@ class Tally:
                 )
             objects, copied, since = total, self.bytes, now
 
-    def counts(self) -> dict[str, int]:
+    def counts(self) -> dict[str, Any]:
         """Ready for a log line."""
-        return {**{outcome.value: count for outcome, count in self.ended.items()}, "bytes": self.bytes}
+        counts = {**{outcome.value: count for outcome, count in self.ended.items()}, "bytes": self.bytes}
+        return {**counts, "metadata_lost": {field.value: count for field, count in self.lost.items()}} if self.lost else counts

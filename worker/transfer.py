@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from common.checksums import crc32c, join
 from common.errors import ChecksumMismatch, DestinationConflict, ObjectError, SourceChanged, UploadLost
-from common.objects import Headers
+from common.objects import UNSIZED, Headers
 from common.state.uploads import Saved
 from common.steps import Step
 from common.storage.base import Absent, Body
 from common.telemetry import get_logger
-from worker.verify import with_provenance
+from worker.carry import LENIENT
+from worker.lanes import Lane
+from worker.unsized import write
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from common.storage.base import PartReceipt, Precondition, Reader, Upload, Writer
     from common.task import Task
     from worker.budget import Budget
+    from worker.carry import Lost, Rules
     from worker.plan import Plan
 
 log = get_logger(__name__)
@@ -44,6 +47,8 @@ class Moved:
 
     written: StoredObject
     crc32c: int
+    lost: tuple[Lost, ...] = ()
+    """What the source has beside the bytes, and the destination has not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,7 @@ class Transfer:
     uploads: Uploads
     budget: Budget
     on_step: OnStep
+    rules: Rules = LENIENT
 
     async def move(self, task: Task, plan: Plan, precondition: Precondition) -> Moved:
         """Move the task's version as planned. Raises ObjectError; then the destination is as it was, or holds the object
@@ -73,17 +79,25 @@ class Transfer:
             await self.uploads.forget(task.route, task.key)
 
     async def _whole(self, task: Task, plan: Plan, precondition: Precondition) -> Moved:
-        async with self.budget.hold(plan.most_held):
+        most_held = 2 * self.reader.limits.largest_unsized if plan.size == UNSIZED else plan.most_held
+        async with self.budget.hold(Lane.SMALL, most_held):
             content = await self.reader.read(task.key, None, task.version)
             self.on_step(Step.SOURCE_READ)
             data = content.data
-            if len(data) != task.size:
+            unsized = task.size == UNSIZED
+            if unsized:
+                task = replace(task, size=len(data))
+            elif len(data) != task.size:
                 raise SourceChanged(f"{task.key!r} was listed with {task.size} bytes and has {len(data)}")
-            checksum = crc32c(data)
-            body = Body(data, checksum, with_provenance(content.object.headers, task))
-            written = await self.writer.put(task.key, body, precondition)
+            checksum = crc32c(data) if content.object.crc32c is None else content.object.crc32c
+            carried = self.rules.carry(content.object, task, self.writer.limits)
+            body = Body(data, checksum, carried.headers)
+            if unsized:
+                written = await write(self.writer, task, body, precondition)
+            else:
+                written = await self.writer.put(task.key, body, precondition)
             self.on_step(Step.WRITTEN)
-            return Moved(written, checksum)
+            return Moved(written, checksum, carried.lost)
 
 
 class _Parts:
@@ -104,6 +118,7 @@ class _Parts:
         self._on_step = transfer.on_step
         self._receipts: dict[int, PartReceipt] = {}
         self._held_to_the_end = 0
+        self._lost: tuple[Lost, ...] = ()
 
     async def move(self) -> Moved:
         upload = await self._open()
@@ -119,15 +134,16 @@ class _Parts:
                 await self._uploads.forget(self._task.route, self._task.key)
             raise  # otherwise the next attempt goes on with what has arrived
         finally:
-            self._budget.give(self._held_to_the_end)
+            self._budget.give(Lane.LARGE, self._held_to_the_end)
         self._on_step(Step.WRITTEN)
         await self._uploads.forget(self._task.route, self._task.key)
-        return Moved(written, checksum)
+        return Moved(written, checksum, self._lost)
 
     async def _open(self) -> Upload:
         """The upload that an earlier attempt left, if it can be gone on with; else a new one, noted before its first part."""
         task, precondition = self._task, _described(self._precondition)
-        headers = with_provenance(await self._headers(), task)
+        carried = self._transfer.rules.carry(await self._at_source(), task, self._writer.limits)
+        headers, self._lost = carried.headers, carried.lost
         saved = await self._uploads.find(task.route, task.key)
         if saved is not None and saved.continues(task.version.token, task.size, self._part_bytes, precondition):
             self._receipts = {receipt.number: receipt for receipt in saved.receipts}
@@ -147,11 +163,11 @@ class _Parts:
         await self._uploads.begun(task.route, task.key, begun)
         return upload
 
-    async def _headers(self) -> Headers:
+    async def _at_source(self) -> StoredObject:
         found = await self._reader.stat(self._task.key)
         if found is None or found.version.token != self._task.version.token or found.size != self._task.size:
             raise SourceChanged(f"{self._task.key!r} is no longer the version that was listed")
-        return found.headers
+        return found
 
     async def _move_parts(self, upload: Upload) -> None:
         parallel = self._writer.limits.parallel_parts
@@ -164,7 +180,7 @@ class _Parts:
                     if number in self._receipts:
                         continue
                     await window.acquire()
-                    await self._budget.take(len(span))
+                    await self._budget.take(Lane.LARGE, len(span))
                     part = group.create_task(self._move_part(upload, number, span, None if parallel else before))
                     # A callback, not a `finally` in the part: a task that is cancelled before its first step never gets there.
                     part.add_done_callback(partial(self._done, number, span, window))
@@ -194,7 +210,7 @@ class _Parts:
         if number == len(self._spans) - 1:
             self._held_to_the_end = len(span)
         else:
-            self._budget.give(len(span))
+            self._budget.give(Lane.LARGE, len(span))
 
 
 def _whole_checksum(receipts: Sequence[PartReceipt]) -> int:

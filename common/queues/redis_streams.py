@@ -131,6 +131,7 @@ class RedisQueue:
         self.lease = lease
         self._redis = redis
         self._keys = keys
+        self._counted = [keys]
         self._group = group
         self._consumer = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._outage = outage
@@ -147,13 +148,18 @@ class RedisQueue:
         self._closed = False
 
     @staticmethod
-    async def open(settings: Settings, *, errors: bool = False) -> RedisQueue:
-        """The queue of the tasks, or the errors' own; its group is made if missing. Raises QueueUnavailable, SettingsError."""
+    async def open(settings: Settings, *, errors: bool = False, large: bool = False) -> RedisQueue:
+        """The queue of the tasks, that of the large ones among them, or the errors' own; its group is made if missing. Raises
+        QueueUnavailable, SettingsError.
+        """
         names = settings.queue
         topic, group = (names.error_topic, names.error_subscription) if errors else (names.topic, names.subscription)
-        keys = Keys.of(settings.redis.prefix, topic, names.error_topic)
+        prefix, lane = settings.redis.prefix, f"{names.topic}-large"
+        keys = Keys.of(prefix, lane if large else topic, names.error_topic)
         redis = connect(settings.redis, answer_seconds=SOCKET_TIMEOUT)
         queue = RedisQueue(redis, keys, group=group, lease=names.lease_seconds, outage=Outage("the queue in Redis", passes))
+        if not (errors or large):
+            queue._counted.append(Keys.of(prefix, lane, names.error_topic))
         try:
             await queue._call(queue._make_group)
         except BaseException:
@@ -170,10 +176,13 @@ class RedisQueue:
         return await self._pulling.receive(most, wait) if most > 0 else []
 
     async def backlog(self) -> int | None:
+        """Large tasks are still tasks, also when they wait in their own lane."""
+
         async def count() -> int:
             pipeline = self._redis.pipeline(transaction=False)
-            pipeline.xlen(self._keys.stream)
-            pipeline.zcard(self._keys.delayed)
+            for keys in self._counted:
+                pipeline.xlen(keys.stream)
+                pipeline.zcard(keys.delayed)
             return sum(await pipeline.execute())
 
         return await self._call(count)

@@ -39,3 +39,10 @@ async def open_queue(settings: Settings) -> Queue:
 async def open_errors(settings: Settings) -> Queue:
     """The rejected: the error topic with its subscription, a queue like any other. What is rejected there goes to its end."""
     return await _QUEUES[settings.queue.kind](settings, True)
+
+
+async def open_large(settings: Settings) -> Queue:
+    """The lane of the large tasks, in Redis whatever carries the tasks (common.queues.large_lane)."""
+    from common.queues.large_lane import open_lane  # noqa: PLC0415
+
+    return await open_lane(settings, open_errors)

@@ -139,6 +139,7 @@ class Cache:
                 numbers.append(spread(place))
                 args += [place.hex(), stored, item.job, item.number, item.owner, item.outcome.value, item.copied_bytes]
                 args += [text_bytes(item.receipt.worker), *pack_receipt(item.receipt)] if item.receipt else ["", "", ""]
+                args.append(int(item.metadata_lost))
             fixed: list[Argument] = [now, self._per_bucket, b"".join(numbers)]
             calls += [self._known(route), self._store.call("settle", [self._keys.route(route)], [*fixed, *args])]
         await self._send(calls)
@@ -193,13 +194,19 @@ class Cache:
     async def delete(self, route: str | None, kind: Kind | None) -> int:
         """Remove records; how many there were. Leases and jobs stay. Not one step: records that come meanwhile may stay or go."""
         routes = [route] if route is not None else await self.routes()
+        await self._look_at_everything(routes)
         return sum([await remove(self._store, name, kind, secrets.token_hex(8)) for name in routes])
 
     async def delete_one(self, route: str, kind: Kind, key: str) -> bool:
         """Whether there was such a record. (A reply that is lost on the way makes it False: the repetition finds nothing.)"""
         stored = key_bytes(key)
         args = [spread(digest(stored)), stored, kind.value]
+        await self._look_at_everything([route])
         return bool(await self._store.run("delete_one", [self._keys.route(route)], args))
+
+    async def _look_at_everything(self, routes: Sequence[str]) -> None:
+        """An object without a record is to be found by the next sweep, though nothing has changed at its source."""
+        await self._send([("UNLINK", self._keys.feed(route)) for route in routes])
 
     def _known(self, route: str) -> tuple[str, str, str]:
         return ("SADD", self._keys.routes(), route)

@@ -63,3 +63,5 @@ class Settlement:
     outcome: Settled
     receipt: Receipt | None = None
     copied_bytes: int = 0
+    metadata_lost: bool = False
+    """The destination could not keep all that the object has beside its bytes."""

@@ -13,16 +13,18 @@ from __future__ import annotations
 
 import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from common.state.agreements import parking
 from common.state.keys import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from common.state.store import Store
+    from common.storage.shared import Parking
 
 JobKind = Literal["sweep", "demand", "sync"]
 State = Literal["scanning", "moving", "done", "failed"]
@@ -52,6 +54,8 @@ class Job:
     finished: int | None = None
     message: str | None = None
     """Why the scan could not go on."""
+    parked: Parking | None = None
+    """What the route waits for, as long as it does and the job has not ended."""
     listed: int = 0
     unchanged: int = 0
     consumed: int = 0
@@ -59,6 +63,8 @@ class Job:
     superseded: int = 0
     failed: int = 0
     bytes: int = 0
+    metadata_lost: int = 0
+    """Of those consumed: objects that arrived without all that they have beside their bytes."""
 
     @property
     def published(self) -> int:
@@ -70,7 +76,7 @@ class Job:
         return max(0, self.published - self.consumed - self.already - self.superseded - self.failed)
 
 
-_NUMBERS = ("listed", "unchanged", "consumed", "already", "superseded", "failed", "bytes")
+_NUMBERS = ("listed", "unchanged", "consumed", "already", "superseded", "failed", "bytes", "metadata_lost")
 
 
 class Jobs:
@@ -119,7 +125,14 @@ class Jobs:
         await self._store.run("job_fail", self._scan_keys(job_id), [job_id, int(self._clock()), message])
 
     async def _read(self, job_ids: Sequence[str]) -> list[Job | None]:
-        return [_job(reply) for reply in await self._send([("HGETALL", self._key(job)) for job in job_ids])]
+        names = [name for job in job_ids for name in (self._key(job), self._keys.parked(_route(job)))]
+        replies = await self._send([("HGETALL", name) for name in names])
+        return [self._waiting(_job(job), parking(route)) for job, route in zip(replies[::2], replies[1::2], strict=True)]
+
+    def _waiting(self, job: Job | None, parked: Parking | None) -> Job | None:
+        if job is None or parked is None or job.finished is not None or parked.until <= self._clock():
+            return job
+        return replace(job, parked=parked)
 
     async def _send(self, commands: Sequence[Sequence[str | int]]) -> list[Any]:
         return await self._store.send(commands) if commands else []
@@ -159,5 +172,6 @@ def _job(stored: Mapping[bytes, bytes]) -> Job | None:
         scanned=moment("scanned"),
         finished=moment("finished"),
         message=text("message") or None,
+        parked=None,
         **{name: int(values.get(name, 0)) for name in _NUMBERS},
     )

@@ -17,6 +17,10 @@ P:{R}:jobs                 zset    for good      publisher          job id -> wh
 P:{R}:scanning             zset    while used    publisher          job id -> when it was opened, of jobs whose scan has not ended
 P:{R}:job:ID               hash    see below     both               a job: state, checkpoint, counters, times (see jobs.py)
 P:{R}:job:ID:settled       string  see below     worker             bitmap: bit n is set once task n of the job has been counted
+P:{R}:feed                 hash    for good      publisher          how far the source's account of what changed was followed
+P:{R}:parked               hash    8 days        worker             a route that waits for a limit of the day: until, reason
+P:agreed:DIGEST            string  1 h to 7 days worker             the id of a file or folder that is made, by its place
+P:budget:NAME              hash    while used    both               requests that a user of a service may still make: left, at
 P:leader:NAME              string  lease         publisher          owner of the leadership NAME
 
 A job and its bitmap live for 7 days after the job has ended, and for 31 days (the longest that Pub/Sub keeps a message) after
@@ -131,6 +135,18 @@ class Keys:
 
     def job(self, route: str, job: str) -> str:
         return f"{self.route(route)}:job:{job}"
+
+    def feed(self, route: str) -> str:
+        return f"{self.route(route)}:feed"
+
+    def parked(self, route: str) -> str:
+        return f"{self.route(route)}:parked"
+
+    def agreed(self, digest: str) -> str:
+        return f"{self.prefix}:agreed:{digest}"
+
+    def budget(self, name: str) -> str:
+        return f"{self.prefix}:budget:{name}"
 
     def leader(self, name: str) -> str:
         return f"{self.prefix}:leader:{name}"

@@ -14,14 +14,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from common.objects import Headers, Span, StoredObject, Version
+
 
 MIB = 1024 * 1024
 TIB = 1024 * 1024 * MIB
 LARGEST_READ = 64 * MIB
 """A read of a whole object brings no more than this into memory."""
+
+
+def _everything(headers: Headers) -> Headers:
+    return headers
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +49,15 @@ class Limits:
     """`list` yields keys in ascending order of their UTF-8 bytes and can start after a key."""
     parallel_listing: bool = False
     """`list` may begin behind any text, `Page.after` is the last key of its page, and so ranges can be listed side by side."""
+    largest_unsized: int = 0
+    """`list` and `stat` may say UNSIZED of an object, which then has at most this many bytes and is only read whole."""
+    tells_changes: bool = False
+    """The reader is a `ChangesReader`."""
     keeps_metadata: bool = True
     """User metadata is stored with the object: the source version can be found there when the cache is lost."""
+    kept: Callable[[Headers], Headers] = _everything
+    """What of these headers a write can store here: all, or what is left without those that do not fit. A writer that is given
+    others raises Refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +77,10 @@ Precondition = Absent | Matches
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """The answer to a read: the object that the bytes belong to (whole size, version, headers) and the bytes asked for."""
+    """The answer to a read: the object that the bytes belong to (whole size, version, headers) and the bytes asked for.
+
+    Of a whole object whose `crc32c` is told, the reader has compared it with the bytes.
+    """
 
     object: StoredObject
     data: bytes
@@ -128,6 +143,16 @@ class Reader(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+class ChangesReader(Reader, Protocol):
+    """A reader of a service that tells what has changed, which for a large location costs far less than to list it."""
+
+    async def mark(self) -> str | None:
+        """A value for `list` that brings, at any later time, what has changed from now on; perhaps more than that, and everything
+        where the service has forgotten so much. None: not for this location.
+        """
+        ...
 
 
 class Writer(Protocol):

@@ -12,13 +12,14 @@ import json
 import mimetypes
 import os
 import posixpath
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from common.errors import InvalidName, Refused
 from common.objects import Headers, StoredObject, Version
 from common.storage.file_tree import failure, is_gone, segments
+from common.storage.metadata import fitting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,6 +32,11 @@ FORMAT = 1
 _NAMED = ("content_type", "cache_control", "content_disposition", "content_encoding", "content_language")
 _UNSUPPORTED = (errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 _TOO_LONG = (errno.ENOSPC, errno.E2BIG, errno.ERANGE)
+_ROOM = (65536, 32768, 16384, 8000, 4000, 3500, 3000, 2000, 1000, 500)
+"""XFS keeps 64 KiB, ext4 what is left of a block that all attributes of a file share."""
+_LARGEST_CRC32C = 2**32 - 1
+_LARGEST_NUMBERS = (2**63 - 1, -(2**63))
+"""Size and time of a file, at their longest."""
 
 _types = mimetypes.MimeTypes()
 _COMPRESSED = {
@@ -105,19 +111,7 @@ def read_note(descriptor: int, status: os.stat_result) -> Note | None:
 def write_note(descriptor: int, note: Note, key: str) -> None:
     """Keep the note with the file, whose bytes and modification time are final. Raises Refused if it is too long to be kept."""
     status = os.fstat(descriptor)
-    named = {name: value for name in _NAMED if (value := getattr(note.headers, name)) is not None}
-    text = json.dumps(
-        {
-            "format": FORMAT,
-            "size": status.st_size,
-            "mtime_ns": status.st_mtime_ns,
-            "crc32c": note.crc32c,
-            "headers": named,
-            "metadata": dict(note.headers.metadata),
-        },
-        ensure_ascii=False,
-        separators=(",", ":"),
-    ).encode("utf-8", "surrogatepass")
+    text = _encoded(note, status.st_size, status.st_mtime_ns)
     try:
         os.setxattr(descriptor, ATTRIBUTE, text)
     except OSError as error:
@@ -127,15 +121,47 @@ def write_note(descriptor: int, note: Note, key: str) -> None:
         raise
 
 
-def can_keep_notes(descriptor: int) -> bool:
-    """Whether the filesystem of this open file has extended attributes for users."""
-    try:
-        os.setxattr(descriptor, ATTRIBUTE, b"{}")
-    except OSError as error:
-        if error.errno in _UNSUPPORTED:
-            return False
-        raise
-    return True
+def _encoded(note: Note, size: int, mtime_ns: int) -> bytes:
+    named = {name: value for name in _NAMED if (value := getattr(note.headers, name)) is not None}
+    return json.dumps(
+        {
+            "format": FORMAT,
+            "size": size,
+            "mtime_ns": mtime_ns,
+            "crc32c": note.crc32c,
+            "headers": named,
+            "metadata": dict(note.headers.metadata),
+        },
+        ensure_ascii=False,
+        separators=(",", ":"),
+    ).encode("utf-8", "surrogatepass")
+
+
+def kept(headers: Headers, room: int) -> Headers:
+    """What of them a note of at most `room` bytes holds; nothing where there are no notes."""
+    if room == 0:
+        return Headers()
+
+    def fits(metadata: Mapping[str, str]) -> bool:
+        return len(_encoded(Note(replace(headers, metadata=metadata), _LARGEST_CRC32C), *_LARGEST_NUMBERS)) <= room
+
+    metadata = fitting(headers.metadata, fits)
+    return headers if metadata is headers.metadata else replace(headers, metadata=metadata)
+
+
+def room_for_notes(descriptor: int) -> int:
+    """Bytes that a note may have on the filesystem of this open file: what it takes of the tried ones, 0 for no note at all."""
+    for size in _ROOM:
+        try:
+            os.setxattr(descriptor, ATTRIBUTE, b" " * size)
+        except OSError as error:
+            if error.errno in _UNSUPPORTED:
+                return 0
+            if error.errno not in _TOO_LONG:
+                raise
+        else:
+            return size
+    return 0
 
 
 def source_modified_ns(metadata: Mapping[str, str], name: str) -> int | None:

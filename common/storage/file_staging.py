@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from common.errors import InvalidName, ObjectError, PreconditionFailed, Unavailable
-from common.storage.file_note import can_keep_notes, token
+from common.storage.file_note import room_for_notes, token
 from common.storage.file_tree import STAGING, failure, is_gone, told
 
 if TYPE_CHECKING:
@@ -110,12 +110,12 @@ class Staging:
                 raise failure(error, self._tree.root) from error
         return removed
 
-    def keeps_notes(self) -> bool:
-        """Whether the filesystem keeps what is written beside the bytes. Found out by trying."""
+    def room_for_notes(self) -> int:
+        """Bytes that the filesystem keeps beside those of a file. Found out by trying."""
         name = self.create(0)
         try:
             with told(self._tree.root), self.file(name) as descriptor:
-                return can_keep_notes(descriptor)
+                return room_for_notes(descriptor)
         finally:
             self.remove(name)
             self.tidy()

@@ -19,13 +19,14 @@ import errno
 import os
 import time
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import google_crc32c
 
 from common.errors import ChecksumMismatch, InvalidName, ObjectError, PreconditionFailed, Refused, TooLarge, UploadLost
 from common.storage.base import MIB, Absent, PartReceipt
-from common.storage.file_note import Note, describe, source_modified_ns, stat_file, write_note
+from common.storage.file_note import Note, describe, kept, source_modified_ns, stat_file, write_note
 from common.storage.file_staging import Staging
 from common.storage.file_tree import failure, is_gone, segments
 from common.storage.names import SOURCE_MODIFIED
@@ -63,19 +64,19 @@ class FileWriter:
         moment = time.time() if now is None else now
         try:
             removed = staging.sweep(moment - leftover_seconds)
-            keeps = staging.keeps_notes()
+            room = staging.room_for_notes()
         except ObjectError as error:
             log.debug("the directory cannot be looked at", action="staging_unknown", location=tree.root, error=str(error))
             return cls(tree, staging, limits)
         if removed:
             log.info("removed what crashed uploads left behind", action="staging_swept", location=tree.root, files=removed)
-        if not keeps:
+        if not room:
             log.warning(
                 "this filesystem has no extended attributes: metadata is not kept, and a lost cache means copying again",
                 action="metadata_not_kept",
                 location=tree.root,
             )
-        return cls(tree, staging, replace(limits, keeps_metadata=keeps))
+        return cls(tree, staging, replace(limits, keeps_metadata=room > 0, kept=partial(kept, room=room)))
 
     async def stat(self, key: str) -> StoredObject | None:
         return await asyncio.to_thread(stat_file, self._tree, key)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import google_crc32c
@@ -12,7 +13,7 @@ import google_crc32c
 from common.errors import ChecksumMismatch, PreconditionFailed, SourceChanged, SourceMissing, Unavailable
 from common.objects import StoredObject, Version
 from common.storage.base import LARGEST_READ, MIB, TIB, Content, Limits
-from common.storage.gcs_client import FIELDS, GcsClient
+from common.storage.gcs_client import FIELDS, GcsClient, kept
 from common.storage.gcs_listing import pages
 from common.storage.gcs_writer import GcsWriter
 
@@ -26,10 +27,18 @@ if TYPE_CHECKING:
     from common.transport.http import Response, Transport
 
 LIMITS = Limits(
-    largest_object=5 * TIB, largest_put=8 * MIB, part_multiple=256 * 1024, smallest_part=256 * 1024, parallel_listing=True
+    largest_object=5 * TIB,
+    largest_put=8 * MIB,
+    part_multiple=256 * 1024,
+    smallest_part=256 * 1024,
+    parallel_listing=True,
+    kept=kept,
 )
 """https://cloud.google.com/storage/quotas and .../performing-resumable-uploads: chunks are multiples of 256 KiB and come in
 sequence. Above 8 MiB Google recommends a resumable upload, and a lost connection costs a part, not the object."""
+
+PARALLEL = replace(LIMITS, smallest_part=5 * MIB, most_parts=10_000, parallel_parts=True)
+"""Of the XML API's multipart uploads (gcs_parts.py)."""
 
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 _CRC32C = re.compile(r"crc32c=([A-Za-z0-9+/=]{8})")
@@ -40,7 +49,7 @@ def reader(location: Location, options: StoreOptions, settings: Settings, transp
 
 
 def writer(location: Location, options: StoreOptions, settings: Settings, transport: Transport) -> Writer:
-    return GcsWriter(GcsClient(location, options, settings, transport), LIMITS)
+    return GcsWriter(GcsClient(location, options, settings, transport), PARALLEL if options.parallel_uploads else LIMITS)
 
 
 class GcsReader:

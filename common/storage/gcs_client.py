@@ -1,4 +1,5 @@
-"""Requests to one GCS bucket over the JSON API: addresses, tokens, resources, and what its errors mean to us.
+"""Requests to one GCS bucket, over the JSON API and in one place the XML API: addresses, tokens, resources, and what their
+errors mean to us.
 
 https://cloud.google.com/storage/docs/json_api/v1/objects and .../status-codes
 """
@@ -7,9 +8,12 @@ from __future__ import annotations
 
 import base64
 import json
+import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
+from xml.sax.saxutils import unescape
 
 from common.errors import (
     ChecksumMismatch,
@@ -25,15 +29,18 @@ from common.errors import (
     UploadLost,
 )
 from common.objects import Headers, StoredObject, Version
+from common.storage.base import Absent
+from common.storage.metadata import MOST_METADATA, fitting
 from common.transport.aws import encode_query
 from common.transport.google import STORAGE_SCOPE, Anonymous, GoogleTokens, identity
 from common.transport.http import Request, retry_after
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from common.config import Settings, StoreOptions
     from common.location import Location
+    from common.storage.base import Precondition
     from common.transport.google import TokenSource
     from common.transport.http import Response, Transport
 
@@ -45,6 +52,10 @@ FIELDS = (
 RESOURCE_BYTES = 256 * 1024
 """An object's resource holds at most 8 KiB of metadata and little more."""
 
+MTIME = "goog-reserved-file-mtime"
+"""Where gcloud storage and gsutil keep a file's time, in whole seconds (`gcloud storage cp --preserve-posix`)."""
+_LARGEST = MOST_METADATA["gs"] - len(MTIME) - len("-62135596800")
+"""Without the time, which a write adds."""
 _STATUSES: dict[int, type[ObjectError]] = {
     401: Unauthenticated,
     403: Forbidden,
@@ -56,6 +67,7 @@ _STATUSES: dict[int, type[ObjectError]] = {
     429: RateLimited,
     499: UploadLost,
 }
+_XML_ERROR = re.compile(rb"<Error><Code>([^<]{1,100})</Code><Message>([^<]*)</Message>")
 _RATE_REASONS = {"rateLimitExceeded", "userRateLimitExceeded"}
 _CARRIED = {
     "content_type": "contentType",
@@ -102,6 +114,15 @@ class GcsClient:
     def upload_url(self, query: Sequence[tuple[str, str]]) -> str:
         return self._with(f"{self.origin}/upload/storage/v1/b/{quote(self.bucket, safe='')}/o", query)
 
+    def move_url(self, key: str, to: str, query: Sequence[tuple[str, str]]) -> str:
+        target = quote((self.prefix + to).encode("utf-8", "surrogateescape"), safe="")
+        return self._with(f"{self.object_url(key)}/moveTo/o/{target}", query)
+
+    def xml_url(self, key: str, query: Sequence[tuple[str, str]]) -> str:
+        """Of the XML API, which alone takes parts in any order."""
+        name = quote((self.prefix + key).encode("utf-8", "surrogateescape"), safe="/~")
+        return self._with(f"{self.origin}/{quote(self.bucket, safe='')}/{name}", query)
+
     def name(self, key: str | None) -> str:
         return f"gs://{self.bucket}" if key is None else f"gs://{self.bucket}/{self.prefix}{key}"
 
@@ -111,7 +132,7 @@ class GcsClient:
         kind = _STATUSES.get(response.status) or (Unavailable if response.status >= 500 else Refused)
         if kind is Forbidden and reason in _RATE_REASONS:
             kind = RateLimited
-        elif response.status == 400 and "match" in message and ("crc32c" in message.lower() or "md5" in message.lower()):
+        elif response.status == 400 and (reason == "BadDigest" or _speaks_of_checksums(message)):
             kind = ChecksumMismatch
         advice = "; check this identity's role on the bucket (roles/storage.objectUser)" if kind is Forbidden else ""
         said = f": {message}" if message else ""
@@ -149,13 +170,36 @@ class GcsClient:
 def resource_fields(headers: Headers) -> dict[str, Any]:
     """The part of a resource that a write stores beside the bytes."""
     fields: dict[str, Any] = {name: value for field, name in _CARRIED.items() if (value := getattr(headers, field)) is not None}
+    if headers.storage_class is not None:
+        fields["storageClass"] = headers.storage_class
     if headers.metadata:
         fields["metadata"] = dict(headers.metadata)
     return fields
 
 
+def kept(headers: Headers) -> Headers:
+    """What of them GCS takes: without the metadata that are too long together."""
+    metadata = fitting(headers.metadata, _fits)
+    return headers if metadata is headers.metadata else replace(headers, metadata=metadata)
+
+
+def _fits(metadata: Mapping[str, str]) -> bool:
+    return len("".join((*metadata, *metadata.values())).encode("utf-8", "surrogatepass")) <= _LARGEST
+
+
+def _speaks_of_checksums(message: str) -> bool:
+    return "match" in message and ("crc32c" in message.lower() or "md5" in message.lower())
+
+
+def condition(precondition: Precondition) -> tuple[str, str]:
+    """The query parameter that makes a write conditional."""
+    return ("ifGenerationMatch", "0" if isinstance(precondition, Absent) else precondition.version.token)
+
+
 def _explanation(body: bytes) -> tuple[str, str]:
-    """(reason, message) of an error body; a body that is not Google's JSON gives its first words."""
+    """(reason, message) of an error body, Google's JSON or its XML; of any other the first words."""
+    if (xml := _XML_ERROR.search(body)) is not None:
+        return xml[1].decode("utf-8", "replace"), unescape(xml[2].decode("utf-8", "replace"))[:300]
     try:
         error = json.loads(body)["error"]
         details = error.get("errors") or [{}]

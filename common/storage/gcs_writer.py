@@ -1,4 +1,5 @@
-"""Google Cloud Storage as a destination: one multipart request for small objects, a resumable session for large ones.
+"""Google Cloud Storage as a destination: one multipart request for small objects, a resumable session for large ones, or, where
+the location asks for it, parts in flight side by side (gcs_parts.py).
 
 https://cloud.google.com/storage/docs/uploading-objects and .../performing-resumable-uploads
 """
@@ -13,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from common.checksums import as_text
 from common.errors import ChecksumMismatch, InvalidName, LocationMissing, ObjectError, SourceMissing, Unavailable, UploadLost
-from common.storage.base import Absent, PartReceipt
-from common.storage.gcs_client import FIELDS, resource_fields
+from common.storage import gcs_parts
+from common.storage.base import PartReceipt
+from common.storage.gcs_client import FIELDS, MTIME, condition, resource_fields
 from common.storage.names import SOURCE_MODIFIED
 
 if TYPE_CHECKING:
@@ -27,8 +29,6 @@ if TYPE_CHECKING:
 
 LONGEST_NAME = 1024
 """Bytes of UTF-8: https://cloud.google.com/storage/docs/objects#naming"""
-MTIME = "goog-reserved-file-mtime"
-"""Where gcloud storage and gsutil keep a file's time, in whole seconds (`gcloud storage cp --preserve-posix`)."""
 
 _JSON = ("Content-Type", "application/json; charset=UTF-8")
 _COMMITTED = re.compile(r"bytes=0-(\d+)")
@@ -40,7 +40,7 @@ class GcsWriter:
         self._client = client
 
     async def stat(self, key: str) -> StoredObject | None:
-        self._check(key)
+        self.check(key)
         response = await self._client.send("GET", self._client.object_url(key, [("fields", FIELDS)]))
         if response.status == 404:
             return None
@@ -49,7 +49,7 @@ class GcsWriter:
         return self._client.resource(response, "look at", key)
 
     async def put(self, key: str, body: Body, precondition: Precondition) -> StoredObject:
-        self._check(key)
+        self.check(key)
         resource = self._resource(key, body.headers) | {"crc32c": as_text(body.crc32c)}
         boundary = secrets.token_hex(16)
         kind = body.headers.content_type or "application/octet-stream"
@@ -61,21 +61,26 @@ class GcsWriter:
                 f"\r\n--{boundary}--\r\n".encode(),
             )
         )
-        url = self._client.upload_url([("uploadType", "multipart"), ("fields", FIELDS), _condition(precondition)])
+        url = self._client.upload_url([("uploadType", "multipart"), ("fields", FIELDS), condition(precondition)])
         response = await self._client.send("POST", url, [("Content-Type", f"multipart/related; boundary={boundary}")], payload)
         if response.status != 200:
             raise self.failure(response, "write", key)
         return self.proven(response, key, len(body.data), body.crc32c)
 
     async def begin(self, key: str, size: int, headers: Headers, precondition: Precondition, token: str | None = None) -> Upload:
-        self._check(key)
+        self.check(key)
+        resource = self._resource(key, headers)
+        if token is not None and gcs_parts.names_parts(token):
+            return gcs_parts.GcsParts(self, self._client, key, size, resource, precondition=precondition, token=token)
         if token is not None:
             return GcsUpload(self, self._client, key, size, token, committed=None)
-        url = self._client.upload_url([("uploadType", "resumable"), ("fields", FIELDS), _condition(precondition)])
+        if self.limits.parallel_parts:
+            return await gcs_parts.begin(self, self._client, key, size, resource, precondition=precondition)
+        url = self._client.upload_url([("uploadType", "resumable"), ("fields", FIELDS), condition(precondition)])
         wire = [_JSON, ("X-Upload-Content-Length", str(size))]
         if headers.content_type:
             wire.append(("X-Upload-Content-Type", _one_line(headers.content_type)))
-        response = await self._client.send("POST", url, wire, json.dumps(self._resource(key, headers)).encode())
+        response = await self._client.send("POST", url, wire, json.dumps(resource).encode())
         session = response.headers.get("location")
         if response.status != 200 or not session:
             raise self.failure(response, "begin an upload of", key)
@@ -102,11 +107,12 @@ class GcsWriter:
     def _resource(self, key: str, headers: Headers) -> dict[str, Any]:
         fields = resource_fields(headers) | {"name": self._client.prefix + key}
         modified = headers.metadata.get(SOURCE_MODIFIED)
-        if modified:
+        if modified and MTIME not in fields["metadata"]:  # what gcloud has noted is nearer to the truth
             fields["metadata"][MTIME] = str(int(datetime.fromisoformat(modified).timestamp()))
         return fields
 
-    def _check(self, key: str) -> None:
+    def check(self, key: str) -> None:
+        """Raises InvalidName for what GCS cannot hold."""
         full = self._client.prefix + key
         reason = ""
         if not 0 < len(full.encode("utf-8", "surrogatepass")) <= LONGEST_NAME:
@@ -201,10 +207,6 @@ class GcsUpload:
     def _failure(self, response: Response, doing: str) -> ObjectError:
         error = self._client.failure(response, doing, self._key)
         return UploadLost(str(error)) if isinstance(error, SourceMissing) else error
-
-
-def _condition(precondition: Precondition) -> tuple[str, str]:
-    return ("ifGenerationMatch", "0" if isinstance(precondition, Absent) else precondition.version.token)
 
 
 def _one_line(value: str) -> str:

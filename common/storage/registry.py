@@ -6,7 +6,7 @@ import asyncio
 import random
 from typing import TYPE_CHECKING, Protocol
 
-from common.storage import file, gcs, memory, s3
+from common.storage import cdn, file, gcs, gdrive, memory, s3
 from common.storage.retry import Policy, Retrier, RetryingReader, RetryingWriter
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from common.location import Location
     from common.storage.base import Reader, Writer
     from common.storage.retry import Random, Sleep
+    from common.storage.shared import Shared
     from common.transport.http import Transport
 
 
@@ -30,12 +31,32 @@ class Backend(Protocol):
     def writer(self, location: Location, options: StoreOptions, settings: Settings, transport: Transport) -> Writer: ...
 
 
+class SharingBackend(Protocol):
+    """The module of a backend whose workers tell each other what they do, because the service cannot keep them apart."""
+
+    def reader(
+        self, location: Location, options: StoreOptions, settings: Settings, transport: Transport, shared: Shared | None = None
+    ) -> Reader: ...
+
+    def writer(
+        self, location: Location, options: StoreOptions, settings: Settings, transport: Transport, shared: Shared | None = None
+    ) -> Writer: ...
+
+    async def ready(
+        self, location: Location, options: StoreOptions, settings: Settings, transport: Transport, shared: Shared | None = None
+    ) -> None: ...
+
+
 BACKENDS: dict[str, Backend] = {
     "s3": s3,
     "gs": gcs,
+    "gdrive": gdrive,
     "file": file,
     "memory": memory,
 }
+
+
+SHARING: dict[str, SharingBackend] = {"gdrive": gdrive}
 
 
 def _as_it_is_reader(reader: Reader) -> Reader:
@@ -53,15 +74,19 @@ def open_reader(
     *,
     inside: Callable[[Reader], Reader] = _as_it_is_reader,
     outside: Callable[[Reader], Reader] = _as_it_is_reader,
+    shared: Shared | None = None,
     sleep: Sleep = asyncio.sleep,
     dice: Random = random.random,
 ) -> Reader:
-    """The source of the route: backend, `inside`, retries, `outside`, from the inside out. The caller closes it.
+    """The source of the route: backend, CDN, `inside`, retries, `outside`, from the inside out. The caller closes it.
 
     `inside` and `outside` are for tests: faults that the retries are to meet, and a look at what comes through them.
     """
-    backend = BACKENDS[route.source.scheme].reader(route.source, route.source_options, settings, transport)
-    return outside(RetryingReader(inside(backend), Retrier(policy(settings.worker), sleep, dice)))
+    ends = route.source, route.source_options, settings, transport
+    sharing = SHARING.get(route.source.scheme)
+    backend = sharing.reader(*ends, shared) if sharing else BACKENDS[route.source.scheme].reader(*ends)
+    backend = cdn.reader(backend, route, transport)
+    return outside(RetryingReader(inside(backend), Retrier(policy(settings.worker), sleep, dice, at_source=True)))
 
 
 def open_writer(
@@ -71,12 +96,23 @@ def open_writer(
     *,
     inside: Callable[[Writer], Writer] = _as_it_is_writer,
     outside: Callable[[Writer], Writer] = _as_it_is_writer,
+    shared: Shared | None = None,
     sleep: Sleep = asyncio.sleep,
     dice: Random = random.random,
 ) -> Writer:
     """The destination of the route, stacked as `open_reader` does."""
-    backend = BACKENDS[route.destination.scheme].writer(route.destination, route.destination_options, settings, transport)
-    return outside(RetryingWriter(inside(backend), Retrier(policy(settings.worker), sleep, dice)))
+    ends = route.destination, route.destination_options, settings, transport
+    sharing = SHARING.get(route.destination.scheme)
+    backend = sharing.writer(*ends, shared) if sharing else BACKENDS[route.destination.scheme].writer(*ends)
+    return outside(RetryingWriter(inside(backend), Retrier(policy(settings.worker), sleep, dice, at_source=False)))
+
+
+async def ready(route: Route, settings: Settings, transport: Transport, shared: Shared | None = None) -> None:
+    """Raises ObjectError where it is known beforehand that nothing could ever be written to the route's destination. For most
+    backends the first write tells.
+    """
+    if sharing := SHARING.get(route.destination.scheme):
+        await sharing.ready(route.destination, route.destination_options, settings, transport, shared)
 
 
 def policy(worker: WorkerSettings) -> Policy:

@@ -12,16 +12,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
-from common.errors import ObjectError, RateLimited, Unauthenticated, Unavailable, UploadLost
+from common.errors import ObjectError, Parked, RateLimited, Unauthenticated, Unavailable, UploadLost
 from common.telemetry import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from common.objects import Headers, Span, StoredObject, Version
-    from common.storage.base import Body, Content, Page, PartReceipt, Precondition, Reader, Upload, Writer
+    from common.storage.base import Body, ChangesReader, Content, Page, PartReceipt, Precondition, Reader, Upload, Writer
 
     Sleep = Callable[[float], Awaitable[object]]
     Random = Callable[[], float]
@@ -51,8 +51,9 @@ class Policy:
 class Retrier:
     """Carries out one operation at a time, as often as the policy allows. Stateless between operations; shared freely."""
 
-    def __init__(self, policy: Policy, sleep: Sleep, random: Random) -> None:
+    def __init__(self, policy: Policy, sleep: Sleep, random: Random, *, at_source: bool | None = None) -> None:
         self.policy = policy
+        self._at_source = at_source
         self._sleep = sleep
         self._random = random
 
@@ -71,6 +72,7 @@ class Retrier:
             try:
                 return await attempt()
             except ObjectError as error:
+                error.at_source = self._at_source
                 failures += 1
                 too_long = (error.retry_after or 0.0) > self.policy.longest
                 if not may_pass(error) or failures >= self.policy.attempts or too_long:
@@ -94,8 +96,8 @@ class Retrier:
 
 
 def _may_pass(error: ObjectError) -> bool:
-    """Within seconds. New credentials take longer, and a lost upload is begun again by whoever began it."""
-    return error.retryable and not isinstance(error, UploadLost | Unauthenticated)
+    """Within seconds. New credentials and another day take longer, and a lost upload is begun again by whoever began it."""
+    return error.retryable and not isinstance(error, UploadLost | Unauthenticated | Parked)
 
 
 def _only_away(error: ObjectError) -> bool:
@@ -135,6 +137,13 @@ class RetryingReader:
             finally:
                 if isinstance(pages, AsyncGenerator):
                     await pages.aclose()
+
+    async def mark(self) -> str | None:
+        """None where the reader inside does not tell what has changed."""
+        if not self.limits.tells_changes:
+            return None
+        inner = cast("ChangesReader", self._inner)
+        return await self._retrier.call("mark", "", inner.mark)
 
     async def read(self, key: str, span: Span | None, version: Version | None) -> Content:
         return await self._retrier.call("read", key, lambda: self._inner.read(key, span, version))

@@ -6,12 +6,11 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import google_crc32c
-
 from common.errors import ChecksumMismatch, PreconditionFailed, SourceChanged, Unavailable
 from common.storage.base import LARGEST_READ, MIB, TIB, Content, Limits
 from common.storage.s3_client import S3Client
-from common.storage.s3_headers import stored
+from common.storage.s3_headers import is_whole, kept, stored, to_store
+from common.storage.s3_inventory import Inventory, InventoryReader
 from common.storage.s3_listing import pages
 from common.storage.s3_writer import S3Writer
 
@@ -31,6 +30,7 @@ LIMITS = Limits(
     most_parts=10_000,
     parallel_parts=True,
     parallel_listing=True,
+    kept=kept,
 )
 """https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html"""
 
@@ -38,14 +38,17 @@ _TOTAL = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 
 
 def reader(location: Location, options: StoreOptions, settings: Settings, transport: Transport) -> Reader:
-    return S3Reader(S3Client(location, options, settings, transport))
+    def open_reader(at: Location) -> S3Reader:
+        return S3Reader(S3Client(at, options, settings, transport))
+
+    if options.inventory is None:
+        return open_reader(location)
+    return InventoryReader(open_reader(location), Inventory(options.inventory, location, open_reader))
 
 
 def writer(location: Location, options: StoreOptions, settings: Settings, transport: Transport) -> Writer:
     client = S3Client(location, options, settings, transport)
-    # Other servers may ignore If-None-Match without saying so, and write over what is there: for them we look before we write.
-    believed = client.is_aws if options.conditional_writes is None else options.conditional_writes
-    return S3Writer(client, replace(LIMITS, preconditions=believed))
+    return S3Writer(client, replace(LIMITS, preconditions=client.dialect.believed), to_store(options))
 
 
 class S3Reader:
@@ -104,9 +107,9 @@ class S3Reader:
         expected = len(span) if span is not None else int(response.headers.get("content-length", size))
         if len(data) != expected:
             raise Unavailable(f"cannot read {name!r}: {expected} bytes were due, {len(data)} came")
-        found = stored(key, size, response.headers)
+        found = stored(key, size, response.headers, believed=self._client.dialect.believed)
         if version is not None and found.version.token != version.token:
             raise SourceChanged(f"cannot read {name!r}: it is now version {found.version.token}, the task names {version.token}")
-        if span is None and found.crc32c is not None and found.crc32c != google_crc32c.value(data):
-            raise ChecksumMismatch(f"cannot read {name!r}: the bytes do not match the CRC32C that S3 keeps of them")
+        if span is None and not is_whole(data, response.headers, believed=self._client.dialect.believed):
+            raise ChecksumMismatch(f"cannot read {name!r}: the bytes do not match the checksum that S3 keeps of them")
         return Content(found, data)

@@ -26,6 +26,7 @@ from common.errors import (
     Unavailable,
     UploadLost,
 )
+from common.storage.s3_dialect import dialect
 from common.storage.s3_headers import stored
 from common.transport.aws import AmbientCredentials, Credentials, Signer, StaticCredentials, encode_path, encode_query
 from common.transport.http import Request, Response, retry_after
@@ -49,12 +50,16 @@ _CODES: dict[str, type[ObjectError]] = {
     "AuthorizationHeaderMalformed": LocationMissing,
     "IllegalLocationConstraintException": LocationMissing,
     "NoSuchUpload": UploadLost,
+    "InvalidPart": UploadLost,
     "InvalidObjectState": Archived,
     "PreconditionFailed": PreconditionFailed,
     "ConditionalRequestConflict": DestinationConflict,
     "BadDigest": ChecksumMismatch,
     "XAmzContentChecksumMismatch": ChecksumMismatch,
+    "XAmzContentSHA256Mismatch": ChecksumMismatch,
+    "IncompleteBody": Unavailable,
     "KeyTooLongError": InvalidName,
+    "InvalidURI": InvalidName,
     "EntityTooLarge": TooLarge,
     "SlowDown": RateLimited,
     "TooManyRequests": RateLimited,
@@ -75,6 +80,7 @@ _STATUSES: dict[int, type[ObjectError]] = {
     409: DestinationConflict,
     412: PreconditionFailed,
     429: RateLimited,
+    501: Refused,
 }
 _ADVICE: dict[type[ObjectError], str] = {
     Forbidden: "check the permissions of these credentials and the bucket policy",
@@ -82,6 +88,8 @@ _ADVICE: dict[type[ObjectError], str] = {
     Archived: "restore the object from its archive tier first",
     LocationMissing: "check the bucket's name and AWS_REGION",
 }
+_TOO_NEW = 'if this service knows no conditions on writes or no checksums, set compat = "basic" for this end of the route'
+_SILENT_400 = "expired credentials, or an object under a key of its owner's (SSE-C), which nobody else can read"
 _CODE = re.compile(rb"<Code>([A-Za-z0-9.]{1,80})</Code>")
 _MESSAGE = re.compile(rb"<Message>([^<]{1,300})</Message>")
 _REGION = re.compile(rb"<Region>([a-z0-9-]{1,40})</Region>")
@@ -96,9 +104,9 @@ class S3Client:
         self._transport = transport
         self.region = options.region or settings.aws.region or DEFAULT_REGION
         endpoint = options.endpoint or settings.aws.endpoint
-        self.is_aws = endpoint is None or (urlsplit(str(endpoint)).hostname or "").endswith(
-            (".amazonaws.com", ".amazonaws.com.cn")
-        )
+        at_aws = endpoint is None or (urlsplit(str(endpoint)).hostname or "").endswith((".amazonaws.com", ".amazonaws.com.cn"))
+        self.dialect = dialect(options, at_aws=at_aws)
+        self._payer = [("x-amz-request-payer", "requester")] if options.requester_pays else []
         self._virtual = options.addressing == "virtual" or (
             # A dot in the name does not match the endpoint's wildcard certificate; other servers rarely answer to bucket
             # host names.
@@ -135,7 +143,7 @@ class S3Client:
         path = self._root + ("/" if key is None else "/" + encode_path(self.prefix + key))
         encoded = encode_query(query)
         credentials = await self._credentials.current()
-        signed = self._signer.headers(credentials, method, self._host, path, query=encoded, headers=headers)
+        signed = self._signer.headers(credentials, method, self._host, path, query=encoded, headers=[*headers, *self._payer])
         url = f"{self._origin}{path}?{encoded}" if encoded else f"{self._origin}{path}"
         return await self._transport.send(Request(method, url, signed, body, expect))
 
@@ -148,7 +156,8 @@ class S3Client:
             return None
         if response.status != 200:
             raise self.failure(response, "look at", key)
-        return stored(key, int(response.headers.get("content-length", 0)), response.headers)
+        size = int(response.headers.get("content-length", 0))
+        return stored(key, size, response.headers, believed=self.dialect.believed)
 
     def failure(self, response: Response, doing: str, key: str | None) -> ObjectError:
         """The error that an answer means. `doing` says what was tried, for people: "read", "write", "list"."""
@@ -156,12 +165,14 @@ class S3Client:
         code = code_found[1].decode() if code_found else ""
         kind = _CODES.get(code) or _STATUSES.get(response.status) or (Unavailable if response.status >= 500 else Refused)
         if response.status == 400 and not response.body:
-            kind = Unauthenticated  # a HEAD has no body to say so, and expired credentials are what AWS answers with 400 there
+            kind, code = Unauthenticated, f"without a reason: {_SILENT_400}"  # a HEAD has no body that could tell them apart
         what = f"s3://{self.bucket}" if key is None else f"s3://{self.bucket}/{self.prefix}{key}"
         message_found = _MESSAGE.search(response.body)
         said = f": {message_found[1].decode('utf-8', 'replace')}" if message_found else ""
         advice = f"; {_ADVICE[kind]}" if kind in _ADVICE else ""
         region = _REGION.search(response.body)
+        if self.dialect.extended and (response.status == 501 or b"nsupported header" in response.body):
+            advice = f"; {_TOO_NEW}"
         elsewhere = response.headers.get("x-amz-bucket-region") or (region[1].decode() if region else "")
         if elsewhere and elsewhere != self.region and kind in (LocationMissing, Unauthenticated):
             kind = LocationMissing

@@ -1,24 +1,48 @@
 """What S3 keeps beside the bytes, as HTTP headers both ways.
 
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html: user metadata travels in `x-amz-meta-` headers with
-lower-case names; values outside US-ASCII are rendered in RFC 2047 form, which is also how we send them.
+lower-case names; values outside US-ASCII are rendered in RFC 2047 form, which is also how we send them, and whatever else a
+header would not carry as it is: nothing at all, spaces at an end, what looks like that form already.
 """
 
 from __future__ import annotations
 
 import base64
+import binascii
+import hashlib
+import re
+import zlib
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.header import decode_header
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
+from common.checksums import crc32c
 from common.objects import Headers, StoredObject, Version
+from common.storage.metadata import MOST_METADATA, fitting
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
+    from common.config import StoreOptions
+
+_LARGEST = MOST_METADATA["s3"]
+"""Counted as they are sent; the prefix of the names does not count."""
 _META = "x-amz-meta-"
+_CLASS = "x-amz-storage-class"
+_SSE = "x-amz-server-side-encryption"
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch
+"""What the name of a header may be: https://www.rfc-editor.org/rfc/rfc9110#name-tokens"""
+_CHECKSUM = "x-amz-checksum-"
+_RECKONED: Mapping[str, Callable[[bytes], bytes]] = {
+    "crc32c": lambda data: crc32c(data).to_bytes(4, "big"),
+    "crc32": lambda data: zlib.crc32(data).to_bytes(4, "big"),
+    "sha256": lambda data: hashlib.sha256(data).digest(),
+    "sha1": lambda data: hashlib.sha1(data, usedforsecurity=False).digest(),
+}
 _MONTH_NAMES = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _MONTHS = {name: number for number, name in enumerate(_MONTH_NAMES, start=1)}
 _CARRIED = {
@@ -31,15 +55,66 @@ _CARRIED = {
 
 
 def to_wire(headers: Headers) -> list[tuple[str, str]]:
-    """The headers of a request that stores them."""
-    wire = [(name, _ascii(value)) for field, name in _CARRIED.items() if (value := getattr(headers, field)) is not None]
-    wire += [(_META + name, _ascii(value)) for name, value in headers.metadata.items()]
+    """The headers of a request that stores them. Raises ValueError for metadata that S3 cannot hold, saying which and why: an
+    object is not moved without them behind its owner's back.
+    """
+    wire = [(name, _ascii(value)) for field, name in _CARRIED.items() if (value := (getattr(headers, field) or "").strip())]
+    if headers.storage_class is not None:
+        wire.append((_CLASS, headers.storage_class))
+    names = [name.lower() for name in headers.metadata]
+    values = [_ascii(value) for value in headers.metadata.values()]
+    if not all(map(_TOKEN, names)):
+        unsuited = ", ".join(repr(name) for name in names if not _TOKEN(name))
+        raise ValueError(f"its metadata {unsuited} cannot be named in an HTTP header")
+    if len(set(names)) < len(names):
+        raise ValueError("its metadata has names that differ in their case alone, which S3 does not keep")
+    size = sum(map(len, names)) + sum(map(len, values))
+    if size > _LARGEST:
+        largest = max(zip(values, names, strict=True), key=lambda pair: len(pair[0]))[1]
+        raise ValueError(f"its metadata has {size} bytes, S3 keeps {_LARGEST}; the largest is {largest!r}")
+    return wire + [(_META + name, value) for name, value in zip(names, values, strict=True)]
+
+
+def kept(headers: Headers) -> Headers:
+    """What of them `to_wire` takes: without metadata that cannot be the name of a header, or are too long together."""
+    metadata = headers.metadata
+    if all(map(_TOKEN, metadata)) and len(set(map(str.lower, metadata))) == len(metadata) and _fits(metadata):
+        return headers
+    named: dict[str, str] = {}
+    for name in headers.metadata:
+        if _TOKEN(lower := name.lower()) and lower not in named:
+            named[lower] = name
+    if len(named) < len(metadata):
+        metadata = {name: metadata[name] for name in named.values()}
+    metadata = fitting(metadata, _fits)
+    return headers if metadata is headers.metadata else replace(headers, metadata=metadata)
+
+
+def _fits(metadata: Mapping[str, str]) -> bool:
+    characters = len("".join((*metadata, *metadata.values())))
+    if 6 * characters + 16 * len(metadata) <= _LARGEST:  # nothing is sent longer than that
+        return True
+    return sum(len(name) + len(_ascii(value)) for name, value in metadata.items()) <= _LARGEST
+
+
+def to_store(options: StoreOptions) -> list[tuple[str, str]]:
+    """How an object is to be stored, as the headers of the request that stores it. The ACL is the bucket's business."""
+    wire = []
+    if options.storage_class is not None:
+        wire.append((_CLASS, options.storage_class))
+    if options.encryption is not None:
+        wire.append((_SSE, options.encryption))
+    if options.kms_key_id is not None:
+        wire.append((f"{_SSE}-aws-kms-key-id", options.kms_key_id))
+    if options.tags:
+        pairs = (f"{quote(name, safe='-_.~')}={quote(value, safe='-_.~')}" for name, value in options.tags.items())
+        wire.append(("x-amz-tagging", "&".join(pairs)))
     return wire
 
 
 def from_wire(wire: Mapping[str, str]) -> Headers:
     """The headers of an answer that describes an object."""
-    carried = {field: wire[name] for field, name in _CARRIED.items() if wire.get(name)}
+    carried = {field: _text(wire[name]) for field, name in _CARRIED.items() if wire.get(name)}
     # Some gateways say "aws-chunked", the framing of an upload long gone, as if it were the object's encoding.
     if carried.get("content_encoding") == "aws-chunked":
         del carried["content_encoding"]
@@ -47,18 +122,20 @@ def from_wire(wire: Mapping[str, str]) -> Headers:
     return Headers(**carried, metadata=metadata)
 
 
-def stored(key: str, size: int, wire: Mapping[str, str]) -> StoredObject:
-    """The object that the headers of a GET or HEAD describe."""
+def stored(key: str, size: int, wire: Mapping[str, str], *, believed: bool = False) -> StoredObject:
+    """The object that the headers of a GET or HEAD describe. `believed`: see whole_crc32c."""
     version_id = wire.get("x-amz-version-id")
     modified = wire.get("last-modified")
+    tags = wire.get("x-amz-tagging-count", "")
     return StoredObject(
         key=key,
         size=size,
         version=Version(etag(wire.get("etag", "")), version_id if version_id != "null" else None),
         modified=_date(modified) if modified else None,
         headers=from_wire(wire),
-        crc32c=whole_crc32c(wire),
-        storage_class=wire.get("x-amz-storage-class"),
+        crc32c=whole_crc32c(wire, believed=believed),
+        storage_class=wire.get(_CLASS),
+        tags=int(tags) if tags.isdecimal() else 0,
     )
 
 
@@ -67,30 +144,59 @@ def etag(value: str) -> str:
     return value.removeprefix("W/").strip('"')
 
 
-def whole_crc32c(wire: Mapping[str, str]) -> int | None:
+def whole_crc32c(wire: Mapping[str, str], *, believed: bool = False) -> int | None:
     """The CRC32C over all bytes, where S3 has one. A composite one is a checksum of checksums and means nothing to us
-    (https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html). Objects put in parts (their ETag says
-    so) are left out: there are servers that call the composite one FULL_OBJECT.
+    (https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html). There are servers that call it
+    FULL_OBJECT: objects put in parts (their ETag says so) have one only where the service is believed.
     """
-    value = wire.get("x-amz-checksum-crc32c")
-    composite = "-" in wire.get("etag", "") or wire.get("x-amz-checksum-type", "FULL_OBJECT") != "FULL_OBJECT"
-    if not value or composite:
+    in_parts = "-" in wire.get("etag", "")
+    kind = wire.get("x-amz-checksum-type", "COMPOSITE" if in_parts else "FULL_OBJECT")
+    if kind != "FULL_OBJECT" or (in_parts and not believed):
         return None
-    raw = base64.b64decode(value)
+    return crc32c_of(wire.get("x-amz-checksum-crc32c", ""))
+
+
+def is_whole(data: bytes, wire: Mapping[str, str], *, believed: bool) -> bool:
+    """Whether the bytes are those of which S3 keeps a checksum. True where it keeps none that we can reckon: CRC64NVME, which it
+    adds to objects that came without one, is not to be had at a sensible price.
+    """
+    if ("-" in wire.get("etag", "") and not believed) or wire.get("x-amz-checksum-type", "FULL_OBJECT") != "FULL_OBJECT":
+        return True
+    for algorithm, reckon in _RECKONED.items():
+        kept = wire.get(_CHECKSUM + algorithm)
+        if kept is not None and "-" not in kept:
+            return base64.b64encode(reckon(data)).decode() == kept
+    return True
+
+
+def crc32c_of(text: str) -> int | None:
+    """From base64; None for what is no CRC32C, such as a composite one with its number of parts behind it."""
+    try:
+        raw = base64.b64decode(text, validate=True)
+    except binascii.Error:
+        return None
     return int.from_bytes(raw, "big") if len(raw) == 4 else None
 
 
 def _ascii(value: str) -> str:
-    if value.isascii() and value.isprintable():
+    if value and value.isascii() and value.isprintable() and value == value.strip() and not value.startswith("=?"):
         return value
     return f"=?UTF-8?B?{base64.b64encode(value.encode('utf-8', 'surrogateescape')).decode()}?="
 
 
 def _text(value: str) -> str:
     if not (value.startswith("=?") and value.endswith("?=")):
-        return value
+        return value if value.isascii() else _as_utf8(value)
     pieces = decode_header(value)
     return "".join(piece if isinstance(piece, str) else piece.decode(charset or "ascii", "replace") for piece, charset in pieces)
+
+
+def _as_utf8(value: str) -> str:
+    """Some services send UTF-8 as it is, which the transport has read as Latin-1."""
+    try:
+        return value.encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        return value
 
 
 def _date(value: str) -> datetime:

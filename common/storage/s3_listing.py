@@ -93,7 +93,7 @@ def read(body: bytes, prefix: str) -> Answer:
     said = {_name(child): child.text or "" for child in root}
     if not rows:
         rows = [_row(child) for child in root if _name(child) == "Contents"]
-    objects = _objects(rows, prefix, encoded=said.get("EncodingType") == "url")
+    objects = as_listed(rows, prefix, encoded=said.get("EncodingType") == "url")
     return Answer(objects, said.get("IsTruncated") == "true", said.get("NextContinuationToken") or None)
 
 
@@ -128,11 +128,12 @@ def _name(element: ET.Element) -> str:
     return element.tag.rpartition("}")[2]
 
 
-def _objects(rows: Sequence[Row], prefix: str, *, encoded: bool) -> Listed:
+def as_listed(rows: Sequence[Row], prefix: str, *, encoded: bool) -> Listed:
+    """`prefix` begins every key, and is cut off."""
     if not rows:
         return Listed([], [], [], [].__getitem__)
     sent, moments, tokens, sizes, classes = zip(*rows, strict=True)
-    keys = _decoded(sent) if encoded else list(sent)
+    keys = decoded(sent) if encoded else list(sent)
     if prefix:
         cut = len(prefix)
         keys = [key[cut:] for key in keys]
@@ -150,7 +151,7 @@ def _objects(rows: Sequence[Row], prefix: str, *, encoded: bool) -> Listed:
     return Listed(keys, tokens, lengths, make)
 
 
-def _decoded(sent: Sequence[str]) -> list[str]:
+def decoded(sent: Sequence[str]) -> list[str]:
     """The keys, decoded together: most pages have nothing to decode, and the others go faster in one piece."""
     together = "\0".join(sent)
     if "%" not in together and "+" not in together:

@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import os
-import ssl
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import certifi
-
+from common import trust
 from common.errors import Refused, Unavailable
 from common.transport.connection import Answer, BrokenError, Connection
 from common.transport.message import ProtocolError, request_head
 from common.transport.pool import Pool
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Sequence
 
 ERROR_BYTES = 64 * 1024
@@ -123,11 +122,7 @@ class Transport:
 
     @cached_property
     def _tls(self) -> ssl.SSLContext:
-        """Trusts what SSL_CERT_FILE and SSL_CERT_DIR name, as OpenSSL does, and where neither is set Mozilla's list."""
-        named = os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR")
-        context = ssl.create_default_context(cafile=None if named else certifi.where())
-        context.set_alpn_protocols(["http/1.1"])
-        return context
+        return trust.context(os.environ)
 
     def _watch_over(self) -> None:
         """End every exchange in which nothing has moved for too long. Runs for as long as there are any."""

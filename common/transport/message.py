@@ -17,7 +17,7 @@ MOST_HEAD = 64 * 1024
 """Bytes of an answer's status line and headers, and of a chunk's own line or the trailers."""
 
 _STATUS = re.compile(r"HTTP/1\.([01]) ([1-5][0-9]{2})(?: .*)?").fullmatch
-_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch
+_LINES = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\n]*)\r\n").findall
 _SIZE = re.compile(rb"[0-9A-Fa-f]{1,15}").match
 _AGENT = "User-Agent: bucketbrigade"
 _AS_IT_IS = "Accept-Encoding: identity"
@@ -57,22 +57,21 @@ def request_head(method: str, target: str, host: str, headers: Sequence[tuple[st
 
 def answer_head(raw: bytes) -> Head:
     """What stands before the empty line. Raises ProtocolError."""
-    first, *lines = raw.decode("latin-1").split("\r\n")
+    first, _, lines = f"{raw.decode('latin-1')}\r\n".partition("\r\n")
     status = _STATUS(first)
     if status is None:
         raise ProtocolError("the answer does not begin as HTTP/1.1 does")
-    pairs = [line.split(":", 1) for line in lines]
-    headers = {pair[0].lower(): pair[-1].strip(" \t") for pair in pairs}
-    for pair in pairs:
-        if len(pair) != 2 or not _NAME(pair[0]):
-            raise ProtocolError("the answer has a header that is none")
+    pairs = _LINES(lines)
+    if len(pairs) != lines.count("\n"):
+        raise ProtocolError("the answer has a header that is none")
+    headers = {name.lower(): value.rstrip(" \t") for name, value in pairs}
     if len(headers) < len(pairs):
         _no_two_lengths(pairs)
     connection = headers.get("connection", "keep-alive" if status[1] == "1" else "close").lower()
     return Head(int(status[2]), headers, "close" not in connection and (status[1] == "1" or "keep-alive" in connection))
 
 
-def _no_two_lengths(pairs: list[list[str]]) -> None:
+def _no_two_lengths(pairs: Sequence[tuple[str, str]]) -> None:
     for name in ("content-length", "transfer-encoding"):
         if len({value.strip() for key, value in pairs if key.lower() == name}) > 1:
             raise ProtocolError(f"the answer has several headers {name} that differ")

@@ -39,7 +39,7 @@ class Pool:
         self._connect_seconds = connect_seconds
         self._scratch = scratch
         self._idle: deque[Connection] = deque()
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._waiting: deque[asyncio.Future[Connection | None]] = deque()
         self._addresses: list[_Address] = []
         self._asked = float("-inf")
         self._resolving = asyncio.Lock()
@@ -48,6 +48,7 @@ class Pool:
 
     async def take(self) -> Connection:
         """A connection for the caller alone, the one used last if there is one. Raises BrokenError when none can be had."""
+        connection: Connection | None
         while True:
             while self._idle:
                 connection = self._idle.pop()
@@ -56,9 +57,11 @@ class Pool:
                     return connection
                 self._left += 1
             if self._left > 0:
-                break
-            await self._wait()
-        return await self.open()
+                return await self.open()
+            if connection := await self._wait():
+                if connection.reusable and not connection.closed:
+                    return connection
+                self.give(connection)  # the server has closed it meanwhile
 
     async def open(self) -> Connection:
         """A connection that nobody has used before."""
@@ -73,35 +76,47 @@ class Pool:
         return connection
 
     def give(self, connection: Connection) -> None:
-        """Take a connection back, whatever has become of it."""
+        """Take a connection back, whatever has become of it. Who has waited longest gets it."""
         self.busy.discard(connection)
-        if connection.reusable:
-            self._idle.append(connection)
-        else:
+        if not connection.reusable:
             self._left += 1
-        self._wake()
+            self._wake()
+        elif not self._wake(connection):
+            self._idle.append(connection)
 
     def close(self) -> None:
         for connection in [*self.busy, *self._idle]:
             connection.fail("the transport was closed")
         self._idle.clear()
-
-    async def _wait(self) -> None:
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                self._wake()  # it was ours; let the next one have it
-            raise
-
-    def _wake(self) -> None:
         while self._waiting:
             turn = self._waiting.popleft()
             if not turn.done():
-                turn.set_result(None)
-                return
+                turn.set_exception(BrokenError("the transport was closed"))
+
+    async def _wait(self) -> Connection | None:
+        """A connection that another request is done with, or None: there may be room for one more now."""
+        turn: asyncio.Future[Connection | None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            return await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled() and turn.exception() is None:  # it was ours; let the next one have it
+                if connection := turn.result():
+                    self.give(connection)
+                else:
+                    self._wake()
+            raise
+
+    def _wake(self, connection: Connection | None = None) -> bool:
+        """Whether somebody waited."""
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                if connection is not None:
+                    self.busy.add(connection)
+                turn.set_result(connection)
+                return True
+        return False
 
     async def _connect(self) -> Connection:
         try:

@@ -22,7 +22,9 @@ log = get_logger(__name__)
 STATE_SECONDS = 10.0
 USUAL = 100
 MOST = 1000
-COUNTERS = ("listed", "unchanged", "published", "outstanding", "consumed", "already", "superseded", "failed", "bytes")
+COUNTERS = (
+    "listed", "unchanged", "published", "outstanding", "consumed", "already", "superseded", "failed", "bytes", "metadata_lost",
+)  # fmt: skip
 ASK = 'send {"route": "NAME"} for one route, or nothing for all of them'
 
 
@@ -78,6 +80,7 @@ def describe(job: Job) -> dict[str, Any]:
         "kind": job.kind,
         "state": job.state,
         "message": job.message,
+        "parked": job.parked and {"until": _iso(int(job.parked.until)), "reason": job.parked.reason},
         "after": Position.of(job.checkpoint).after,
         **{name: getattr(job, name) for name in COUNTERS},
         "started": _iso(job.started),

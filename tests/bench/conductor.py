@@ -5,6 +5,7 @@ the same code that reads them. It obeys lines of JSON on standard input and answ
 
     {"do": "publish"}                      scan the only route and publish; the job's id, seconds, CPU
     {"do": "wait", "job": …, "seconds": …} until the job is done and the queue empty; when that was, and the counters
+    {"do": "progress", "job": …}           how far the job is, and when that was
     {"do": "prefill"}                      both records for everything the source lists, nothing is moved
     {"do": "send", "key": …, …}            one task, as the publisher makes it; when it was put
     {"do": "backlog"}                      how many tasks are on the queue
@@ -23,6 +24,8 @@ import traceback
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import uvloop
 
 from common.objects import Version
 from common.queues.registry import open_queue
@@ -60,7 +63,7 @@ class Conductor:
         self._job: Job | None = None
 
     async def obey(self, order: dict[str, Any]) -> dict[str, Any]:
-        calls = (self.publish, self.wait, self.prefill, self.send, self.backlog, self.open)
+        calls = (self.publish, self.wait, self.progress, self.prefill, self.send, self.backlog, self.open)
         return await {call.__name__: call for call in calls}[order.pop("do")](**order)
 
     async def open(self) -> dict[str, Any]:
@@ -99,6 +102,14 @@ class Conductor:
             await asyncio.sleep(min(max(gone * share / 4, SHORTEST_PAUSE), LONGEST_PAUSE))
         found = await jobs.get(job)
         raise RuntimeError(f"after {seconds:.0f} s the job was not done: {found and described(found)}")
+
+    async def progress(self, *, job: str) -> dict[str, Any]:
+        await self.open()
+        assert self._store
+        found = await Jobs(self._store).get(job)
+        if found is None or found.state == "failed":
+            raise RuntimeError(f"job {job} is {found.message if found else 'gone'}")
+        return {"at": time.monotonic(), **described(found)}
 
     async def prefill(self) -> dict[str, Any]:
         """What a finished copy of the whole source leaves behind."""
@@ -184,4 +195,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    uvloop.run(main())  # as the publisher does

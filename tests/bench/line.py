@@ -188,8 +188,11 @@ def environment(line: Line, stage: Stage, ends: Ends, folder: Path) -> dict[str,
     config = folder / "brigade.toml"
     route = f'[[route]]\nname = "bench"\nsource = "{ends.source}"\ndestination = "{ends.destination}"\n'
     options = 'source_options.addressing = "path"\ndestination_options.addressing = "path"\n'
-    if "conditional_writes" in (line.root / "common/config.py").read_text():  # an older tree refuses what it does not know
-        # The server keeps If-None-Match and If-Match as AWS does, which is believed to without being told.
+    known = (line.root / "common/config.py").read_text()  # an older tree refuses what it does not know
+    # The server keeps If-None-Match and If-Match as AWS does, which is believed to without being told.
+    if "compat:" in known and ends.destination.startswith("s3:"):
+        options += 'destination_options.compat = "aws"\n'
+    elif "conditional_writes" in known:
         options += "destination_options.conditional_writes = true\n"
     config.write_text(route + options)
     path = [str(line.root)]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from tests.bench import idle, publishing, scaling
+from tests.bench import idle, lanes, publishing, scaling
 from tests.bench.line import Line
 from tests.bench.moving import W1, W2, W3, Setting, Work, compared, in_turns, median_ratio, ratio_to_best
 from tests.bench.outcome import Goal
@@ -135,6 +135,7 @@ ROWS = (
     Row("workers", scaling.workers),
     Row("concurrency", scaling.concurrency),
     Row("latency", scaling.latency),
+    Row("lanes", lanes.lanes),
     Row("publish", publishing.publish),
     Row("sweep", publishing.sweep),
     Row("cache", publishing.cache),

@@ -66,6 +66,9 @@ class Stats:
     bytes_out: int
     connections: int
     open: int
+    handshakes: int
+    """Over TLS, those that resume a session included."""
+    resumed: int
 
 
 class BenchServer:

@@ -1,4 +1,4 @@
-"""The filler of the demo profile: a source bucket with some two hundred objects, names that break careless programs among them.
+"""The filler of the demo profile: a source bucket with some 250 objects, names that break careless programs among them.
 
 Runs inside the demo image (`python -m tests.compose.fill`) and is told by the same environment as publisher and workers where
 the stand-ins are. Safe to run again: the same names get the same bytes.
@@ -16,27 +16,11 @@ import urllib.request
 import boto3
 from botocore.config import Config
 
+from tests.nasty_names import NASTY, no_gcs_name
+
 KIB = 1024
 MIB = 1024 * KIB
 ORDINARY = 180
-NASTY = (
-    "a name with spaces.txt",
-    " leading and trailing ",
-    "plus+plus=equals&and",
-    "percent%20not-a-space%",
-    "hash#and?question",
-    "unicode/Grüße-日本語-🪣.bin",
-    "e\u0301 is not \u00e9",
-    "double//slash///inside",
-    "/leading/slash",
-    "dots/../and/./dots",
-    "colon:colon:colon",
-    "brackets[1]{2}*?",
-    "quote\"and'apostrophe",
-    "back\\slash",
-    "tilde~dollar$at@comma,semi;",
-    "long/" + "k" * 1019,
-)
 LARGE = {"large/five.bin": 5 * MIB, "large/seventeen.bin": 17 * MIB}
 MULTIPART = "large/in-parts.bin"
 
@@ -51,7 +35,7 @@ def objects() -> dict[str, bytes]:
     """Every object of the demo but the one in parts. The bytes depend on the name alone."""
     sizes = {f"ordinary/{number:04}.bin": 4 * KIB for number in range(ORDINARY)}
     sizes |= {f"empty/{number}": 0 for number in range(4)}
-    sizes |= {name: 100 + len(name) for name in NASTY}
+    sizes |= {name: 100 + len(name) for name in NASTY.values() if not no_gcs_name(name)}
     return {name: random.Random(name).randbytes(size) for name, size in (sizes | LARGE).items()}
 
 

@@ -72,6 +72,9 @@ EXAMPLES = {
     "AWS_ENDPOINT_URL_S3": "http://localhost:9000",
     "GCP_PROJECT_ID": "other-project",
     "STORAGE_EMULATOR_HOST": "http://localhost:4443",
+    "GDRIVE_SUBJECT": "ana@example.com",
+    "GDRIVE_ENDPOINT": "http://127.0.0.1:8000",
+    "GDRIVE_UNITS_PER_MINUTE": "12000",
     "BRIGADE_QUEUE": "redis",
     "GCP_TOPIC_ID": "tasks",
     "GCP_SUBSCRIPTION_ID": "tasks-workers",
@@ -84,12 +87,14 @@ EXAMPLES = {
     "BRIGADE_REDIS_PREFIX": "mine",
     "BRIGADE_PROCESSES": "3",
     "SYSTEM_MAX_WORKERS": "17",
+    "BRIGADE_LARGE_SLOTS": "5",
     "BRIGADE_PART_BYTES": "8388608",
     "BRIGADE_BUFFER_BYTES": "33554432",
     "RETRY_ATTEMPTS": "9",
     "RETRY_BACKOFF_SEC": "2.5",
     "BRIGADE_GRACE_SECONDS": "12",
     "BRIGADE_SWEEP_SECONDS": "60",
+    "BRIGADE_FULL_SWEEP_SECONDS": "7200",
     "BRIGADE_REPUBLISH_AFTER": "120",
     "BRIGADE_BATCH": "50",
     "BRIGADE_LIST_SHARDS": "3",
@@ -103,7 +108,9 @@ EXAMPLES = {
 
 
 @pytest.mark.parametrize(
-    "variable", [v for v in ENVIRONMENT if v.setting not in ("credentials_file", "sa_key_b64")], ids=lambda v: v.names[0]
+    "variable",
+    [v for v in ENVIRONMENT if v.setting not in ("credentials_file", "sa_key_b64", "drive_token_file")],
+    ids=lambda v: v.names[0],
 )
 def test_every_variable_arrives_at_its_setting(variable):
     # Given a complete environment in which one variable has another value than the default

@@ -121,6 +121,10 @@ def test_all_faults_of_file_and_environment_come_together(tmp_path):
         ({"GCP_SA_KEY_B64": base64.b64encode(b"x").decode()}, "GCP_SA_KEY_B64 does not decode to JSON"),
         ({"GCP_SA_KEY_B64": base64.b64encode(b'{"type":"authorized_user"}').decode()}, "is not the key of a service account"),
         ({"GCP_SA_KEY_B64": base64.b64encode(b'{"type":"service_account"}').decode()}, "lacks client_email, private_key"),
+        ({"GDRIVE_TOKEN": "/no/such/token.json"}, "GDRIVE_TOKEN: /no/such/token.json cannot be read"),
+        ({"GDRIVE_TOKEN": "/no", "GDRIVE_SUBJECT": "a@b.c"}, "GDRIVE_TOKEN and GDRIVE_SUBJECT are both set"),
+        ({"GDRIVE_SUBJECT": "ana"}, "GDRIVE_SUBJECT has characters that it cannot have: write the e-mail address of a person"),
+        ({"BRIGADE_FULL_SWEEP_SECONDS": "0"}, "BRIGADE_FULL_SWEEP_SECONDS: '0' is not possible here: write a number from 1"),
         ({"GCP_TOPIC_ID": "projects/p/topics/t"}, "GCP_TOPIC_ID is not a Pub/Sub name: write the id alone"),
         ({"GCP_TOPIC_ID": "tasks", "PUBSUB_ERROR_TOP_ID": "tasks"}, "GCP_TOPIC_ID and PUBSUB_ERROR_TOP_ID are the same"),
         ({"GCP_PUBSUB_HOST": "localhost"}, "GCP_PUBSUB_HOST: write host:port"),
@@ -200,6 +204,46 @@ def test_routes_that_would_never_end_are_refused(routes, part, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("source", "line", "part"),
+    [
+        ("s3://b", 'source_options.inventory = "s3://lists/out/daily/"', None),
+        ("s3://b", 'source_options.inventory = "s3://lists/out/daily/2026-11-20T01-00Z/manifest.json"', None),
+        ("s3://b", 'source_options.inventory = "/out/manifest.json"', "write s3://bucket"),
+        ("s3://b", 'source_options.inventory = "gs://lists/out/"', "write s3://bucket"),
+        ("gs://b", 'source_options.inventory = "s3://lists/out/"', "for sources on S3"),
+        ("s3://b", 'destination_options.inventory = "s3://lists/out/"', "under source_options"),
+    ],
+)
+def test_an_inventory_belongs_to_a_source_on_s3(source, line, part, tmp_path):
+    config = written(tmp_path, f'[[route]]\nname = "a"\nsource = "{source}"\ndestination = "gs://c"\n{line}\n')
+    if part is None:
+        assert load({}, config, needs={"routes"}).routes[0].source_options.inventory
+    else:
+        (said,) = faults({}, config, needs=set())
+        assert part in said
+
+
+@pytest.mark.parametrize(
+    ("source", "line", "part"),
+    [
+        ("gdrive://root/in", 'source_options.natives = "export"', None),
+        ("gdrive://root/in", 'source_options.export_documents = "pdf"', None),
+        ("gdrive://root/in", 'source_options.natives = "copy"', "write one of 'skip' or 'export'"),
+        ("gdrive://root/in", 'source_options.export_documents = "doc"', "write one of 'docx'"),
+        ("s3://b", 'source_options.shortcuts = "follow"', "source_options.shortcuts is for a source on gdrive://"),
+        ("s3://b", 'destination_options.natives = "export"', "destination_options.natives is for a source on gdrive://"),
+    ],
+)
+def test_options_of_drive_belong_to_a_source_on_drive(source, line, part, tmp_path):
+    config = written(tmp_path, f'[[route]]\nname = "a"\nsource = "{source}"\ndestination = "gs://c"\n{line}\n')
+    if part is None:
+        assert load({}, config, needs={"routes"}).routes
+    else:
+        (said,) = faults({}, config, needs=set())
+        assert part in said
+
+
+@pytest.mark.parametrize(
     "text",
     [
         route("a", "s3://b/x", "s3://b/y"),
@@ -211,3 +255,22 @@ def test_routes_that_would_never_end_are_refused(routes, part, tmp_path):
 )
 def test_routes_that_only_look_alike_are_taken(text, tmp_path):
     assert load({}, written(tmp_path, text), needs={"routes"}).routes
+
+
+@pytest.mark.parametrize(
+    ("destination", "line", "good"),
+    [
+        ("gs://copy", "destination_options.parallel_uploads = true", True),
+        ("s3://copy", "destination_options.parallel_uploads = true", False),
+        ("gs://copy", "source_options.parallel_uploads = true", False),
+    ],
+)
+def test_parallel_uploads_belong_to_a_destination_on_gcs(destination, line, good, tmp_path):
+    # Given a route that asks for them
+    config = written(tmp_path, f"[[route]]\nname = 'r'\nsource = 'gs://photos'\ndestination = '{destination}'\n{line}\n")
+    # When the settings are read, then it is said where that means nothing
+    if good:
+        assert load({}, config, needs={"routes"}).routes[0].destination_options.parallel_uploads
+    else:
+        (fault,) = faults({}, config, needs={"routes"})
+        assert "parallel_uploads is for destinations on GCS: take it out" in fault

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.objects import StoredObject, Version
+from common.objects import UNSIZED, StoredObject, Version
 from common.task import Form, Task, decode, encode
 
 texts = st.text(st.characters(exclude_categories=()), min_size=1, max_size=20)
@@ -16,7 +16,7 @@ moments = st.datetimes(min_value=datetime(1970, 1, 1), max_value=datetime(9000, 
 objects = st.builds(
     StoredObject,
     key=texts,
-    size=st.integers(0, 2**63),
+    size=st.integers(0, 2**63) | st.just(UNSIZED),
     version=st.builds(Version, texts, st.none() | texts),
     modified=st.none() | moments,
 )

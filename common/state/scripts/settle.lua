@@ -2,9 +2,9 @@
 -- Ends tasks of one route: writes receipts, counts each task once in its job, ends jobs whose last task this was, gives up leases.
 -- KEYS 1 route
 -- ARGV 1 now   2 objects per bucket   3 the keys' numbers, 4 bytes each
---      4.. per task: digest (hex), object key, job id, task number, owner, outcome (a counter's name), bytes, worker, token, receipt
---      (worker, token and receipt are '' where there is no receipt)
--- Writes route, route:N (consumed), route:workers (new names), route:job:ID (outcome, bytes, settled, state, finished), route:job:ID:settled
+--      4.. per task: digest (hex), object key, job id, task number, owner, outcome (a counter's name), bytes, worker, token, receipt,
+--      whether metadata were lost (0 or 1) (worker, token and receipt are '' where there is no receipt)
+-- Writes route, route:N (consumed), route:workers (new names), route:job:ID (outcome, bytes, metadata_lost, settled, state, finished), route:job:ID:settled
 -- (bitmap). Deletes route:failures:DIGEST after a receipt and after the last failure, and route:lease:DIGEST if the owner has it.
 -- Reply: how many tasks were counted.
 -- Again: the receipt is written again; a task whose bit is set does not count. Per task the writes that need memory stand first: when
@@ -38,24 +38,25 @@ local function job_of(id)
   return jobs[id]
 end
 
-local function count(job, number, outcome, bytes)
+local function count(job, number, outcome, bytes, lost)
   if not job.state or number >= job.published + 1000000 then return end
   if redis.call('SETBIT', job.key .. ':settled', number, 1) == 1 then return end
   redis.call('HINCRBY', job.key, outcome, 1)
   if bytes ~= '0' then redis.call('HINCRBY', job.key, 'bytes', bytes) end
+  if lost == '1' then redis.call('HINCRBY', job.key, 'metadata_lost', 1) end
   job.counted = job.counted + 1
   if job.state == 'moving' and number < job.published then job.settled = job.settled + 1 end
 end
 
-for i = 4, #ARGV, 10 do
+for i = 4, #ARGV, 11 do
   if ARGV[i + 9] ~= '' then
-    local record, bucket, value = read(route, number_at(ARGV[3], (i + 6) / 10), ARGV[i + 1])
+    local record, bucket, value = read(route, number_at(ARGV[3], (i + 7) / 11), ARGV[i + 1])
     if not record.consumed then route.consumed = route.consumed + 1 end
     record.worker, record.consumed, record.receipt = worker_number(ARGV[i + 7]), ARGV[i + 8], ARGV[i + 9]
     store(route, bucket, ARGV[i + 1], value, record)
     receipts = true
   end
-  count(job_of(ARGV[i + 2]), tonumber(ARGV[i + 3]), ARGV[i + 5], ARGV[i + 6])
+  count(job_of(ARGV[i + 2]), tonumber(ARGV[i + 3]), ARGV[i + 5], ARGV[i + 6], ARGV[i + 10])
   if ARGV[i + 9] ~= '' or ARGV[i + 5] == 'failed' then redis.call('DEL', root .. ':failures:' .. ARGV[i]) end
   local lease = root .. ':lease:' .. ARGV[i]
   if redis.call('GET', lease) == ARGV[i + 4] then redis.call('DEL', lease) end

@@ -67,8 +67,8 @@ static ssize_t receive(struct conn *conn, void *into, size_t room) {
     ssize_t got = conn->tls ? tls_read(conn->tls, into, room) : recv(conn->fd, into, room, 0);
     if (got > 0) {
         stats.bytes_in += (uint64_t)got;
-        /* Less than there was room for: the socket is empty, and an edge will tell of more. Not so with TLS's records. */
-        if ((size_t)got < room && !conn->tls && !conn->ended) conn->readable = false;
+        /* Less than there was room for: the socket is empty, and an edge will tell of more. */
+        if ((size_t)got < room && !conn->ended && (!conn->tls || tls_drained(conn->tls))) conn->readable = false;
         return got;
     }
     if (got < 0 && (errno == EAGAIN || errno == EINTR)) {

@@ -136,6 +136,7 @@ static void tell_stats(struct conn *conn) {
         {"requests", stats.requests},   {"puts", stats.puts},           {"gets", stats.gets},
         {"heads", stats.heads},         {"lists", stats.lists},         {"failed", stats.failed},       {"bytes_in", stats.bytes_in},
         {"bytes_out", stats.bytes_out}, {"connections", stats.connections}, {"open", stats.open},
+        {"handshakes", tls_handshakes()}, {"resumed", tls_resumed()},
     };
     for (size_t i = 0; i < sizeof counters / sizeof *counters; i++)
         text_printf(&json, ",\"%s\":%llu", counters[i].name, (unsigned long long)counters[i].value);

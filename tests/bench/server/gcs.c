@@ -150,13 +150,31 @@ static void rewrite(struct conn *conn, struct gcs *gcs, struct blob *old, struct
     free(json.at);
 }
 
+/* NAME/moveTo/o/NAME: all at once, within the bucket. */
+static void move(struct conn *conn, struct gcs *gcs, struct blob *old, struct slice target) {
+    struct text key = {0};
+    uint64_t generation;
+    struct gcs to = *gcs;
+    unescape_url(&key, target, false);
+    to.key = (struct slice){key.at, key.len};
+    if (told_number(&conn->request, S("ifSourceGenerationMatch"), &generation) && generation != old->generation) {
+        gcs_error(conn, 412, "conditionNotMet", "At least one of the pre-conditions you specified did not hold.");
+    } else if (gcs_condition(conn, bucket_get(to.bucket, to.key))) {
+        struct blob *blob = blob_share(old);
+        bucket_put(to.bucket, to.key, blob);
+        bucket_delete(gcs->bucket, gcs->key);
+        gcs_answer(conn, &to, blob);
+    }
+    free(key.at);
+}
+
 static void on_object(struct conn *conn, struct gcs *gcs, struct slice raw, bool download) {
     struct request *request = &conn->request;
     struct slice method = request->method;
-    static const struct slice verbs[] = {{"/rewriteTo/b/", 13}, {"/copyTo/b/", 10}, {"/compose", 8}};
+    static const struct slice verbs[] = {{"/rewriteTo/b/", 13}, {"/copyTo/b/", 10}, {"/compose", 8}, {"/moveTo/o/", 10}};
     const char *verb = NULL;
     int kind = 0;
-    for (; same(method, S("POST")) && kind < 3 && !(verb = find(raw, verbs[kind])); kind++) continue;
+    for (; same(method, S("POST")) && kind < 4 && !(verb = find(raw, verbs[kind])); kind++) continue;
     struct slice name = verb ? (struct slice){raw.at, (size_t)(verb - raw.at)} : raw;
     static struct text key;
     key.len = 0;
@@ -172,7 +190,7 @@ static void on_object(struct conn *conn, struct gcs *gcs, struct slice raw, bool
     if (told_number(request, S("generation"), &generation) && generation != there->generation) return not_found(conn);
     if (verb) {
         struct slice target = {verb + verbs[kind].len, (size_t)(raw.at + raw.len - verb) - verbs[kind].len};
-        return rewrite(conn, gcs, there, target, kind == 0);
+        return kind == 3 ? move(conn, gcs, there, target) : rewrite(conn, gcs, there, target, kind == 0);
     }
     if (!gcs_condition(conn, there)) return;
     if (wants_media) return media(conn, there);

@@ -40,9 +40,11 @@ static bool is_carried(struct slice name) {
 void s3_fields(const struct request *request, struct text *fields) {
     for (unsigned i = 0; i < request->count; i++) {
         struct slice name = request->headers[i].name, value = request->headers[i].value;
-        if (starts(name, S("x-amz-meta-"))) {
+        bool amz = starts(name, S("x-amz-meta-"));
+        if (amz || starts(name, S("x-goog-meta-"))) {
+            size_t mark = amz ? 11 : 12;
             text_str(fields, "meta:");
-            blob_field(fields, (struct slice){name.at + 11, name.len - 11}, value);
+            blob_field(fields, (struct slice){name.at + mark, name.len - mark}, value);
         } else if (is_carried(name)) {
             if (same(name, S("content-encoding")) && starts(value, S("aws-chunked"))) {
                 value = (struct slice){value.at + 11, value.len - 11};
@@ -78,7 +80,9 @@ static bool bad_digest(struct conn *conn) {
 bool s3_checked(struct conn *conn, bool *tells_crc32c, struct slice *md5) {
     static unsigned char claimed[16];
     struct request *request = &conn->request;
-    struct slice crc = http_header(request, S("x-amz-checksum-crc32c"));
+    struct slice crc = http_header(request, S("x-amz-checksum-crc32c")), goog = http_header(request, S("x-goog-hash"));
+    const char *of_goog = goog.at ? find(goog, S("crc32c=")) : NULL;
+    if (of_goog) crc = (struct slice){of_goog + 7, goog.at + goog.len - of_goog >= 15 ? 8 : (size_t)(goog.at + goog.len - of_goog - 7)};
     if (!crc.at) {
         const char *line = find(request->trailers, S("x-amz-checksum-crc32c:"));
         if (line) {

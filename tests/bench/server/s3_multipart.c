@@ -1,4 +1,4 @@
-/* Multipart uploads. A part is a blob; the whole is the list of its parts' segments.
+/* Multipart uploads, also those of Google's XML API. A part is a blob; the whole is the list of its parts' segments.
  *
  * https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html: completing an upload twice is answered like
  * the first time, so an upload is remembered after its end.
@@ -22,6 +22,13 @@ struct upload {
 
 static struct upload **uploads;
 static size_t upload_total, upload_room;
+
+/* Google's have no preconditions: https://cloud.google.com/storage/docs/request-preconditions */
+static bool refused(struct conn *conn) {
+    if (!http_header(&conn->request, S("x-goog-if-generation-match")).at) return false;
+    s3_error(conn, 400, "NotImplemented", "A header or query you provided requested a function that is not implemented.");
+    return true;
+}
 
 static void no_upload(struct conn *conn) {
     s3_error(conn, 404, "NoSuchUpload", "The specified multipart upload does not exist.");
@@ -69,6 +76,7 @@ static struct upload *asked_for(struct conn *conn, const struct s3 *s3) {
 }
 
 void s3_upload_begin(struct conn *conn, struct s3 *s3) {
+    if (refused(conn)) return;
     if (upload_total >= REMEMBERED) forget_old();
     struct upload *upload = must_alloc(sizeof *upload);
     *upload = (struct upload){.bucket = s3->bucket};
@@ -84,7 +92,8 @@ void s3_upload_begin(struct conn *conn, struct s3 *s3) {
         uploads = must_realloc(uploads, upload_room * sizeof *uploads);
     }
     uploads[upload_total++] = upload;
-    text_str(&xml, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<InitiateMultipartUploadResult><Bucket>");
+    text_str(&xml, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<InitiateMultipartUploadResult "
+                   "xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Bucket>");
     text_xml(&xml, s3->name);
     text_str(&xml, "</Bucket><Key>");
     text_xml(&xml, s3->key);
@@ -124,6 +133,11 @@ void s3_upload_part(struct conn *conn, struct s3 *s3) {
     stats.puts++;
     reply_begin(conn, 200);
     s3_stored_fields(conn, part);
+    if (http_header(request, S("x-goog-hash")).at) {
+        text_str(&conn->out, "x-goog-hash: crc32c=");
+        text_crc32c(&conn->out, part->crc32c);
+        text_str(&conn->out, "\r\n");
+    }
     text_str(&conn->out, "Content-Length: 0\r\n\r\n");
 }
 
@@ -208,7 +222,8 @@ static bool as_announced(struct conn *conn, const struct blob *whole) {
 
 static void completed(struct conn *conn, const struct s3 *s3, const struct blob *whole) {
     struct text xml = {0};
-    text_str(&xml, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<CompleteMultipartUploadResult><Bucket>");
+    text_str(&xml, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<CompleteMultipartUploadResult "
+                   "xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Bucket>");
     text_xml(&xml, s3->name);
     text_str(&xml, "</Bucket><Key>");
     text_xml(&xml, s3->key);
@@ -226,6 +241,7 @@ static void completed(struct conn *conn, const struct s3 *s3, const struct blob 
 
 void s3_upload_complete(struct conn *conn, struct s3 *s3) {
     static struct blob *parts[MOST_PARTS];
+    if (refused(conn)) return;
     struct upload *upload = asked_for(conn, s3);
     if (!upload) return;
     if (upload->over && !upload->whole) return no_upload(conn);

@@ -187,6 +187,9 @@ void conn_free(struct conn *conn);
 /* tls.c */
 bool tls_setup(const char *certificate, const char *key);
 bool tls_on(void);
+uint64_t tls_handshakes(void);
+uint64_t tls_resumed(void);
+bool tls_drained(void *tls);
 void *tls_new(int fd);
 void tls_free(void *tls);
 ssize_t tls_read(void *tls, void *bytes, size_t len);

@@ -17,14 +17,20 @@ import pytest
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from pydantic import SecretStr
 
-from common.config import Aws, Google, Settings, StoreOptions
+from common.config import Aws, Cdn, Google, Route, Settings, StoreOptions
 from common.location import Location
 from common.objects import Headers
-from common.storage import memory, registry
+from common.storage import cdn, memory, registry
 from common.storage.base import Absent, Body
 from tests.conftest import ACCESS_KEY, REGION, SECRET_KEY
+from tests.fakes.cdn import CdnServer, S3Origin
+from tests.fakes.drive import DriveServer
+from tests.fakes.s3 import S3Server
+from tests.nasty_names import no_gcs_name, no_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -44,6 +50,9 @@ class Traits:
     checks_checksums: bool = True
     parallel_parts: bool = True
     completes_uploads: bool = True
+    ordered_listing: bool = True
+    counts_metadata: bool = True
+    """As the service does. rclone counts other headers, too."""
 
 
 TRAITS: dict[str, Traits] = {
@@ -53,9 +62,18 @@ TRAITS: dict[str, Traits] = {
     "s3": Traits(checks_checksums=False),
     # rclone ignores If-Match and If-None-Match, looks only at Content-MD5, and answers a completed upload with another ETag than
     # the object has afterwards, so that the writer rejects it.
-    "s3-strict": Traits(checks_preconditions=False, checks_checksums=False, completes_uploads=False),
+    "s3-strict": Traits(checks_preconditions=False, checks_checksums=False, completes_uploads=False, counts_metadata=False),
+    # Our own, by the service's rules; and as it was years ago, with neither conditions on writes nor checksums.
+    "s3-aws": Traits(),
+    "s3-basic": Traits(checks_preconditions=False, checks_checksums=False),
+    # Written to moto, read through the stand-in of CloudFront.
+    "s3-cdn": Traits(checks_checksums=False),
     # By the service's own rules.
     "gcs": Traits(parallel_parts=False),
+    "gcs-parallel": Traits(),
+    # By the service's own rules. It has no preconditions, and is looked at before each write: for one process that comes to
+    # the same.
+    "gdrive": Traits(parallel_parts=False, ordered_listing=False),
 }
 
 
@@ -89,6 +107,8 @@ class Backend:
     """Keys that the real service cannot hold: InvalidName."""
     stumbles: Callable[[str], bool] = _nothing
     """Keys that only the stand-in cannot hold: left out."""
+    cdn: Cdn | None = None
+    """What the bytes are read through."""
 
     @property
     def traits(self) -> Traits:
@@ -98,7 +118,9 @@ class Backend:
         return replace(self, location=replace(self.location, prefix=self.location.prefix + prefix))
 
     def reader(self, transport: Transport) -> Reader:
-        return registry.BACKENDS[self.location.scheme].reader(self.location, self.options, self.settings, transport)
+        opened = registry.BACKENDS[self.location.scheme].reader(self.location, self.options, self.settings, transport)
+        route = Route(name=self.name, source=self.location, destination=self.location, cdn=self.cdn)
+        return cdn.reader(opened, route, transport)
 
     def writer(self, transport: Transport) -> Writer:
         return registry.BACKENDS[self.location.scheme].writer(self.location, self.options, self.settings, transport)
@@ -131,7 +153,7 @@ def _file(fresh: str, request: pytest.FixtureRequest) -> Backend:
         _write_files(root / "location", keys)
 
     location, missing = (Location.parse(f"file://{root}/{name}") for name in ("location", "missing"))
-    return Backend("file", location, missing, fill, refuses=_is_no_path)
+    return Backend("file", location, missing, fill, refuses=no_path)
 
 
 def _s3(fresh: str, request: pytest.FixtureRequest) -> Backend:
@@ -172,8 +194,63 @@ def _strict_s3(fresh: str, request: pytest.FixtureRequest) -> Backend:
         StoreOptions(endpoint=endpoint, region=REGION),
         Settings(aws=_KEYS),
         part=5 * MIB,
-        stumbles=lambda key: _is_no_path(key) or "\\" in key,  # it serves a directory
+        stumbles=lambda key: no_path(key) or "\\" in key,  # it serves a directory
     )
+
+
+def _s3_aws(fresh: str, request: pytest.FixtureRequest) -> Backend:
+    """All that the service can ask for at once: the requester pays, and the ETag is no MD5."""
+    server = S3Server(buckets=[fresh])
+    server.bucket(fresh).requester_pays = True
+    backend = _our_s3(server, "s3-aws", fresh, request)
+    asked = {"requester_pays": True, "encryption": "aws:kms", "storage_class": "STANDARD_IA", "tags": {"a b": "&"}}
+    return replace(backend, options=backend.options.model_copy(update={"compat": "aws", **asked}))
+
+
+def _s3_basic(fresh: str, request: pytest.FixtureRequest) -> Backend:
+    backend = _our_s3(S3Server(buckets=[fresh], new=False), "s3-basic", fresh, request)
+    return replace(backend, many=1003, options=backend.options.model_copy(update={"compat": "basic"}))
+
+
+def _our_s3(server: S3Server, name: str, fresh: str, request: pytest.FixtureRequest) -> Backend:
+    """A bucket on a server of its own."""
+    server.__enter__()
+
+    def close() -> None:
+        server.__exit__()
+        assert server.failures == []
+
+    def fill(keys: Sequence[str]) -> None:
+        for key in keys:
+            server.put(fresh, key, b"x")
+
+    request.addfinalizer(close)
+    return Backend(
+        name,
+        Location.parse(f"s3://{fresh}"),
+        Location.parse(f"s3://{fresh}-missing"),
+        fill,
+        StoreOptions(endpoint=server.url, region=REGION),
+        Settings(aws=_KEYS),
+        part=5 * MIB,
+    )
+
+
+def _s3_cdn(fresh: str, request: pytest.FixtureRequest) -> Backend:
+    """A restricted distribution in front of moto, one signature for the whole location."""
+    backend = _s3(fresh, request)
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    origin = S3Origin(str(backend.options.endpoint), backend.location.bucket, ACCESS_KEY, SECRET_KEY)
+    edge = CdnServer(origin, keys={"K1": key.public_key()}).__enter__()
+
+    def close() -> None:
+        edge.__exit__()
+        assert (edge.failures, edge.refused) == ([], [])  # or the suite has read from S3 what it means to read through the edge
+
+    request.addfinalizer(close)
+    signed = Cdn(domain=edge.url, signing="custom", key_id="K1", private_key=SecretStr(pem), policy="prefix")
+    return replace(backend, name="s3-cdn", many=20, cdn=signed)
 
 
 def _gcs(fresh: str, request: pytest.FixtureRequest) -> Backend:
@@ -193,18 +270,58 @@ def _gcs(fresh: str, request: pytest.FixtureRequest) -> Backend:
         StoreOptions(endpoint=endpoint),
         Settings(google=Google(project="test")),
         part=256 * KIB,
-        refuses=lambda key: key in (".", "..") or "\n" in key or "\r" in key or key.startswith(".well-known/acme-challenge/"),
+        refuses=no_gcs_name,
+    )
+
+
+def _parallel_gcs(fresh: str, request: pytest.FixtureRequest) -> Backend:
+    backend = _gcs(fresh, request)
+    options = backend.options.model_copy(update={"parallel_uploads": True})
+    return replace(backend, name="gcs-parallel", options=options, part=5 * MIB, many=1003)  # listed by the same code
+
+
+def _gdrive(fresh: str, request: pytest.FixtureRequest) -> Backend:
+    """A folder on a server of its own."""
+    server = DriveServer().__enter__()
+    request.addfinalizer(server.__exit__)
+    root = server.folder(fresh)
+
+    def fill(keys: Sequence[str]) -> None:
+        folders = {"": root}
+        for key in keys:
+            path, _, name = key.rpartition("/")
+            above = ""
+            for segment in path.split("/") if path else ():
+                here = f"{above}/{segment}"
+                folders[here] = folders.get(here) or server.folder(segment, parent=folders[above])
+                above = here
+            server.put(name, b"x", parent=folders[above])
+
+    return Backend(
+        "gdrive",
+        Location.parse(f"gdrive://{root}"),
+        Location.parse(f"gdrive://{fresh}-missing"),
+        fill,
+        StoreOptions(endpoint=server.url),
+        part=256 * KIB,
     )
 
 
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 _ONE_BYTE = Body(b"x", google_crc32c.value(b"x"), Headers())
 _KEYS = Aws(access_key_id=ACCESS_KEY, secret_access_key=SecretStr(SECRET_KEY), region=REGION)
-_MAKERS = {"memory": _memory, "file": _file, "s3": _s3, "s3-strict": _strict_s3, "gcs": _gcs}
-
-
-def _is_no_path(key: str) -> bool:
-    return any(segment in ("", ".", "..") or len(segment.encode()) > 255 for segment in key.split("/"))
+_MAKERS = {
+    "memory": _memory,
+    "file": _file,
+    "s3": _s3,
+    "s3-strict": _strict_s3,
+    "s3-aws": _s3_aws,
+    "s3-basic": _s3_basic,
+    "s3-cdn": _s3_cdn,
+    "gcs": _gcs,
+    "gcs-parallel": _parallel_gcs,
+    "gdrive": _gdrive,
+}
 
 
 def _send(method: str, url: str, data: bytes = b"x", headers: Mapping[str, str] = MappingProxyType({})) -> None:

@@ -9,6 +9,7 @@ from common.objects import Span
 from common.storage.base import Absent
 from publisher.position import EVERYTHING, Position
 from publisher.scan import scan
+from tests.conformance.storage.backends import where
 from tests.conformance.storage.moves import body, listed
 
 if TYPE_CHECKING:
@@ -37,19 +38,21 @@ async def test_a_listing_has_every_object_once_in_order(backend: Backend, reader
 
     # Then each is there once, in the order of its bytes, and no page is larger than a page may be
     found = [stored.key for page in pages for stored in page.objects]
-    assert found == sorted(keys, key=str.encode)
+    assert (found if reader.limits.ordered_listing else sorted(found, key=str.encode)) == sorted(keys, key=str.encode)
     assert all(len(page.objects) <= 1000 for page in pages)
     assert len(pages) >= backend.many / 1000
     assert pages[-1].after is None
     assert all(stored.size == 1 and stored.version.token and stored.modified for page in pages for stored in page.objects)
 
-    # And when the listing is resumed behind any page, the rest comes
+    # And when the listing is resumed behind any page, the rest comes; without an order, perhaps more than the rest
     for number, page in enumerate(pages[:-1]):
         assert page.after is not None
         rest = [stored.key for stored in await listed(reader, page.after)]
-        assert rest == [stored.key for later in pages[number + 1 :] for stored in later.objects]
+        later = [stored.key for each in pages[number + 1 :] for stored in each.objects]
+        assert rest == later if reader.limits.ordered_listing else set(rest) >= set(later)
 
 
+@where(lambda traits: traits.ordered_listing)
 async def test_a_listing_resumes_behind_any_key(backend: Backend, reader: Reader) -> None:
     # Given some objects
     keys = sorted(["a", "a-b", "b/c", "b/c-d", "b/d/e", "b0", "c/d", "\u00e9", "\uffee", "\U00010000"], key=str.encode)
@@ -76,7 +79,8 @@ async def test_a_location_is_nothing_but_its_prefix(
     # When the prefix is a location
     # Then keys are relative to it, in listings, reads and writes
     assert [stored.key for stored in await listed(inner_reader)] == ["a", "deep/b"]
-    assert [stored.key for stored in await listed(inner_reader, "a")] == ["deep/b"]
+    if reader.limits.ordered_listing:
+        assert [stored.key for stored in await listed(inner_reader, "a")] == ["deep/b"]
     content = await inner_reader.read("a", None, None)
     assert (content.data, content.object.key) == (b"in/a", "a")
     assert await inner_reader.stat("out/c") is None

@@ -1,8 +1,9 @@
 """Which operation a request asks for. The names are those that faults, counters and tests use.
 
 buckets.list  buckets.insert  buckets.get  buckets.delete
-list  get  get.media  patch  update  delete  compose  rewrite  copy
+list  get  get.media  patch  update  delete  compose  rewrite  copy  move
 insert.media  insert.multipart  insert.resumable.begin  insert.resumable.chunk  insert.resumable.query  insert.resumable.cancel
+xml.begin  xml.part  xml.complete  xml.abort
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from tests.fakes.http import Request
 
 _PATH = re.compile(r"/(?P<service>upload|download|resumable/upload)?/?storage/v1/(?P<rest>.*)")
+_XML_PATH = re.compile(r"/(?P<bucket>[^/]+)/(?P<name>.+)")
+_ON_XML_UPLOAD = {"PUT": "xml.part", "POST": "xml.complete", "DELETE": "xml.abort"}
 _ON_BUCKETS = {"GET": "buckets.list", "POST": "buckets.insert"}
 _ON_BUCKET = {"GET": "buckets.get", "DELETE": "buckets.delete"}
 _ON_OBJECT = {"GET": "get", "PATCH": "patch", "PUT": "update", "DELETE": "delete"}
@@ -61,15 +64,30 @@ def parse_json(data: bytes) -> dict[str, Any]:
 
 def understand(request: Request) -> Call:
     """Raises GcsError 404 for a path or method that the API does not have."""
+    query = request.query
     match = _PATH.fullmatch(request.path)
     if match is None:
-        raise no_page()
+        return _xml(request, query)
     parts = match["rest"].split("/")
-    query = request.query
     call = Call(request, "", query)
     if len(parts) > 1:
         call.bucket = names.decode(parts[1])
     call.operation = _operation(call, parts, match["service"] or "")
+    return call
+
+
+def _xml(request: Request, query: dict[str, str]) -> Call:
+    """Of the XML API only the multipart uploads are here."""
+    match = _XML_PATH.fullmatch(request.path)
+    if match is None:
+        raise no_page()
+    call = Call(request, "", query, names.decode(match["bucket"]), names.decode(match["name"]))
+    if "uploads" in query and request.method == "POST":
+        call.operation = "xml.begin"
+    elif "uploadId" in query:
+        call.operation = _choose(_ON_XML_UPLOAD, request.method)
+    else:
+        raise no_page()
     return call
 
 
@@ -89,6 +107,10 @@ def _operation(call: Call, parts: list[str], service: str) -> str:
         case ["b", _, "o", name, "compose"] if method == "POST":
             call.key = names.decode(name)
             return "compose"
+        case ["b", _, "o", name, "moveTo", "o", target] if method == "POST":
+            call.source = (call.bucket, names.decode(name))
+            call.key = names.decode(target)
+            return "move"
         case ["b", _, "o", name, ("rewriteTo" | "copyTo") as verb, "b", bucket, "o", target] if method == "POST":
             call.source = (call.bucket, names.decode(name))
             call.bucket, call.key = names.decode(bucket), names.decode(target)

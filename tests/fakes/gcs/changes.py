@@ -1,4 +1,4 @@
-"""Changes to what is already there: patch, update, delete, compose, rewrite and copy."""
+"""Changes to what is already there: patch, update, delete, compose, rewrite, copy and move."""
 
 from __future__ import annotations
 
@@ -60,6 +60,18 @@ async def copy(store: Store, call: Call) -> Blob:
     fields = writable(body) or dict(source.fields)
     content = Content(source.data, source.crc32c, source.md5, fields, source.components)
     return store.put(call.bucket, names.check_object(call.key), content, Preconditions.of(call.query))
+
+
+def move(store: Store, call: Call) -> Blob:
+    """Another name for the same bytes and metadata, all or nothing: https://cloud.google.com/storage/docs/json_api/v1/objects/move"""
+    source = store.get(*call.source)
+    Preconditions.of(call.query, "ifSource").check_write(source)
+    if call.source == (call.bucket, call.key):
+        raise invalid("The source and the destination of a move are the same object.")
+    content = Content(source.data, source.crc32c, source.md5, dict(source.fields), source.components)
+    moved = store.put(call.bucket, names.check_object(call.key), content, Preconditions.of(call.query))
+    store.forget(source)
+    return moved
 
 
 def rewritten(blob: Blob, resource: dict[str, Any]) -> dict[str, Any]:

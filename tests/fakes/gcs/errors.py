@@ -6,9 +6,11 @@ Shape and texts: https://cloud.google.com/storage/docs/json_api/v1/status-codes
 from __future__ import annotations
 
 import json
+from xml.sax.saxutils import escape
 
 from tests.fakes.http import Response
 
+_XML_CODES = {"notFound": "NoSuchBucket", "authError": "AuthenticationRequired", "rateLimitExceeded": "SlowDown"}
 JSON = ("Content-Type", "application/json; charset=UTF-8")
 TEXT = ("Content-Type", "text/plain; charset=utf-8")
 
@@ -33,6 +35,13 @@ class GcsError(Exception):
         errors = [{"message": message, "domain": "global", "reason": self.reason} for message in self.messages]
         body = {"error": {"code": self.status, "message": self.messages[0], "errors": errors}}
         return Response(self.status, [JSON, *self.headers], json.dumps(body).encode())
+
+    def xml_response(self) -> Response:
+        """As the XML API says it: https://cloud.google.com/storage/docs/xml-api/reference-status"""
+        code = _XML_CODES.get(self.reason, self.reason)
+        error = f"<Error><Code>{code}</Code><Message>{escape(self.messages[0])}</Message></Error>"
+        text = f"<?xml version='1.0' encoding='UTF-8'?>{error}"
+        return Response(self.status, [("Content-Type", "application/xml; charset=UTF-8"), *self.headers], text.encode())
 
 
 def no_object(bucket: str, name: str) -> GcsError:

@@ -1,4 +1,4 @@
-"""The stand-in for Google Cloud Storage: the JSON API over HTTP, in memory.
+"""The stand-in for Google Cloud Storage: the JSON API and the XML API's multipart uploads over HTTP, in memory.
 
     async with GcsServer(buckets=["demo"]) as server: ...     # in the event loop of the test
     with GcsServer(buckets=["demo"]) as server: ...           # in a thread of its own
@@ -19,6 +19,7 @@ from tests.fakes.gcs.call import understand
 from tests.fakes.gcs.errors import JSON, GcsError, no_page, unauthorized
 from tests.fakes.gcs.faults import Fault, Faults, meet
 from tests.fakes.gcs.fields import select
+from tests.fakes.gcs.multipart import Multiparts
 from tests.fakes.gcs.preconditions import Preconditions
 from tests.fakes.gcs.resources import blob_resource, bucket_resource, writable
 from tests.fakes.gcs.sessions import Sessions
@@ -58,6 +59,7 @@ class GcsServer(HttpServer):
         self.md5 = md5
         self.store = Store(clock=clock, rate_limit=rate_limit, data_limit=data_limit)
         self.sessions = Sessions(self.store, md5=md5)
+        self.multiparts = Multiparts(self.store)
         self.faults = Faults()
         self.requests: Counter[str] = Counter()
         for bucket in buckets:
@@ -104,6 +106,8 @@ class GcsServer(HttpServer):
             self._authorize(call)
             return await self._operate(call)
         except GcsError as error:
+            if call.operation.startswith("xml."):
+                return error.xml_response()
             return error.response(plain=call.operation in _PLAIN)
 
     def _authorize(self, call: Call) -> None:
@@ -149,7 +153,22 @@ class GcsServer(HttpServer):
             case "rewrite":
                 blob = await changes.copy(store, call)
                 return _json(call, changes.rewritten(blob, blob_resource(blob, self._base(call))))
+            case "move":
+                return self._object(call, changes.move(store, call))
+        if call.operation.startswith("xml."):
+            return await self._operate_on_parts(call)
         return await self._operate_on_buckets(call)
+
+    async def _operate_on_parts(self, call: Call) -> Response:
+        match call.operation:
+            case "xml.begin":
+                return self.multiparts.begin(call)
+            case "xml.part":
+                return await self.multiparts.part(call)
+            case "xml.complete":
+                return await self.multiparts.complete(call)
+            case _:
+                return self.multiparts.abort(call)
 
     async def _operate_on_buckets(self, call: Call) -> Response:
         match call.operation:
@@ -232,6 +251,7 @@ class GcsServer(HttpServer):
             "objects": {name: len(bucket.blobs) for name, bucket in self.store.buckets.items()},
             "bytes": self.store.stored_bytes,
             "sessions": len(self.sessions),
+            "multiparts": len(self.multiparts),
             "failures": [repr(error) for error in self.failures],
         }
 

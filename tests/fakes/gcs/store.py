@@ -165,6 +165,9 @@ class Store:
 
     def delete(self, blob: Blob) -> None:
         self.check_rate(blob.bucket, blob.name)
+        self.forget(blob)
+
+    def forget(self, blob: Blob) -> None:
         home = self.bucket(blob.bucket)
         del home.blobs[blob.name]
         home.changed()

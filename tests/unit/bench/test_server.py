@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import random
 import re
@@ -22,6 +23,8 @@ from tests.servers import ServerMissing, missing
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.bench.serve import BenchServer
 
 from tests.unit.bench.talking import DIRECT, conversation, crc32c, put, read, s3_client
 
@@ -181,6 +184,30 @@ class TestWire:
         assert server.drop(buckets[0]) == 2000
 
 
+def secured(server: BenchServer, session: ssl.SSLSession | None = None) -> ssl.SSLSocket:
+    host, _, port = server.url.rpartition("/")[2].partition(":")
+    connection = socket.create_connection((host, int(port)), timeout=30)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 * 1024)
+    return contexts(server.ca).wrap_socket(connection, server_hostname=host, session=session)
+
+
+@functools.cache
+def contexts(ca: Path | None) -> ssl.SSLContext:
+    """A session can only be resumed with the context it was made with."""
+    return ssl.create_default_context(cafile=ca)
+
+
+def slowly(server: BenchServer, path: str) -> bytes:
+    """What the server answers to a reader that takes little at a time."""
+    answer = b""
+    with secured(server) as connection:
+        connection.sendall(f"GET {path} HTTP/1.1\r\nConnection: close\r\n\r\n".encode())
+        time.sleep(0.2)
+        while more := connection.recv(50_000):
+            answer += more
+    return answer
+
+
 class TestTls:
     def test_clients_trust_it_through_its_certificate(self):
         # Given a server with TLS
@@ -196,6 +223,20 @@ class TestTls:
                 with pytest.raises(urllib.error.URLError) as refused:
                     DIRECT.open(f"{server.url}/_stats", timeout=5)
                 assert isinstance(refused.value.reason, ssl.SSLCertVerificationError)
+
+                # And a reader that lets the server wait gets every byte of a body that no socket's buffer holds
+                assert slowly(server, "/b/k").endswith(data)
+                # And a session is resumed, and both are counted
+                before = server.stats()
+                with secured(server) as first:
+                    first.sendall(b"HEAD /b/k HTTP/1.1\r\n\r\n")
+                    assert first.recv(1000).startswith(b"HTTP/1.1 200")
+                    session = first.session
+                with secured(server, session) as second:
+                    assert second.session_reused
+                    assert (second.cipher() or ("none",))[0] == "TLS_AES_128_GCM_SHA256"
+                after = server.stats()
+                assert (after.handshakes - before.handshakes, after.resumed - before.resumed) == (3, 1)
         except ServerMissing as error:
             missing(error.server, error.how)
 

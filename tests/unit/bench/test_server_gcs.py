@@ -10,8 +10,11 @@ import urllib.error
 import urllib.request
 from typing import Any
 
+import pytest
+from google.api_core import exceptions
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
+from google.cloud.storage import transfer_manager
 
 from tests.unit.bench.talking import DIRECT, crc32c, read
 
@@ -77,3 +80,40 @@ class TestGcs:
             assert send("PUT", url, data, Content_Range=f"bytes 0-{len(data) - 1}/{len(data)}")[0] == 200
         assert read(server, f"/{buckets[0]}/k") == data
         assert send("POST", begin, b"{}")[0] == 412
+
+    def test_parts_of_the_xml_api_and_a_rename(self, server, fresh, monkeypatch, tmp_path):
+        # Given a file of two parts, and something where it is to go
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
+        client = storage.Client(project="any", credentials=AnonymousCredentials())
+        bucket, data = client.create_bucket(fresh), random.Random(6).randbytes(5 * 1024 * 1024 + 100)
+        (tmp_path / "file").write_bytes(data)
+        bucket.blob("there").upload_from_string(b"other")
+        seen = bucket.get_blob("there").generation
+
+        # When Google's client uploads it in parts under another name
+        staged = bucket.blob("staged")
+        staged.metadata = {"k": "v"}
+        transfer_manager.upload_chunks_concurrently(
+            str(tmp_path / "file"),
+            staged,
+            content_type="text/x",
+            chunk_size=5 * 1024 * 1024,
+            worker_type="thread",
+            checksum="crc32c",
+        )
+        found = bucket.get_blob("staged")
+        assert (found.crc32c, found.metadata, found.content_type) == (crc32c(data), {"k": "v"}, "text/x")
+
+        # Then it is renamed over what was seen and nothing else, and no request in parts takes a precondition
+        for wrong in ({"if_generation_match": 0}, {"if_source_generation_match": 1}):
+            with pytest.raises(exceptions.PreconditionFailed):
+                bucket.move_blob(found, "there", **wrong)
+        assert bucket.get_blob("there").generation == seen
+        moved = bucket.move_blob(found, "there", if_generation_match=seen, if_source_generation_match=found.generation)
+        assert (moved.crc32c, moved.metadata, read(server, f"/{fresh}/there")) == (crc32c(data), {"k": "v"}, data)
+        assert bucket.get_blob("staged") is None
+        headers = {"x-goog-if-generation-match": "0"}
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            DIRECT.open(urllib.request.Request(f"{server.url}/{fresh}/k?uploads", b"", headers, method="POST"), timeout=5)
+        refused.value.close()
+        assert refused.value.code == 400

@@ -13,11 +13,13 @@ from common.config import QueueSettings, RedisSettings, Route, Settings
 from common.location import Location
 from common.queues.registry import open_errors, open_queue
 from common.report import Report, encode
+from common.state.agreements import Agreements
 from common.state.cache import Cache
 from common.state.claims import Settled, Settlement
 from common.state.jobs import Checkpoint, Jobs
 from common.state.records import Receipt
 from common.state.store import Store
+from common.storage.shared import Parking
 
 KEYS = ["a", "with: colon and space", "ключ\n", "*", "[a]?"]
 ROUTES = """
@@ -144,6 +146,38 @@ def test_jobs_list(filled, environ, brigade):
     heading, row = brigade("jobs", "list", **environ).out.splitlines()
     assert heading.split()[0] == "id"
     assert row.split()[0] == filled.id
+
+
+def test_a_job_whose_route_is_parked_says_until_when(settings, filled, environ, brigade):
+    # Given a route that waits for a limit of the day
+    async def park():
+        store = await Store.open(settings.redis)
+        await Agreements(store).park("photos", Parking(4_000_000_000, "the user has uploaded 750 GB in a day"))
+        await store.close()
+
+    asyncio.run(park())
+    # Then the job says until when and why
+    as_json = json.loads(brigade("jobs", "list", "--json", **environ).out)
+    assert as_json["parked"] == {"until": "2096-10-02T07:06:40+00:00", "reason": "the user has uploaded 750 GB in a day"}
+    said = brigade("jobs", "list", **environ).out.splitlines()[-1]
+    assert said == f"{filled.id}: waits until 2096-10-02T07:06:40+00:00: the user has uploaded 750 GB in a day"
+
+
+def test_a_job_says_what_arrived_without_all_that_it_had(settings, filled, environ, brigade):
+    # Given an object of which the destination could not keep all
+    async def settle():
+        store = await Store.open(settings.redis)
+        receipt = Receipt(etag="etag *", size=3, crc32c=7, destination_version="9", at=1, worker="w")
+        await Cache(store).settle(
+            [Settlement("photos", "*", filled.id, 3, "w", Settled.CONSUMED, receipt, 3, metadata_lost=True)] * 2
+        )
+        await store.close()
+
+    asyncio.run(settle())
+    # Then the job has counted it, once
+    assert json.loads(brigade("jobs", "list", "--json", **environ).out)["metadata_lost"] == 1
+    said = brigade("jobs", "list", **environ).out.splitlines()[-1]
+    assert said == f"{filled.id}: 1 arrived without all of their metadata (docs/metadata.md)"
 
 
 def test_no_job_yet_says_how_to_get_one(environ, brigade):

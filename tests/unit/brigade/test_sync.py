@@ -10,13 +10,20 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from brigade.embedded import locked, redis_program
+from common.checksums import crc32c
 from common.errors import SettingsError
+from common.objects import Headers
+from common.storage.file_note import Note, write_note
+from tests.fakes.drive import DriveServer
+from tests.fakes.s3 import ACCESS_KEY, REGION, SECRET_KEY, S3Server
 from tests.servers import missing
+from tests.unit.storage.drive import DOCX
 
 pytestmark = pytest.mark.slow
 PATIENCE = 60
@@ -113,6 +120,46 @@ def test_everything_arrives_once_and_changes_follow(source, destination, state):
     assert code == 0
     assert_equal(source, destination)
     assert (events[-1]["listed"], events[-1]["consumed"], events[-1]["unchanged"]) == (35, 1, 34)
+
+
+def test_a_folder_of_drive_arrives_with_its_documents_where_they_are_wanted(destination, state):
+    # Given a folder on Drive with a file, a document, and a shortcut
+    with DriveServer() as server:
+        place = server.folder("Photos")
+        server.put("beach.jpg", b"first", parent=server.folder("summer", parent=place), modifiedTime="2020-01-02T03:04:05.000Z")
+        server.document("letter", {DOCX: b"docx"}, parent=place)
+        server.shortcut("elsewhere.txt", server.put("target", b"target"), parent=place)
+        where = "gdrive://root/Photos", destination, "--source-endpoint", server.url
+
+        # When it is synced
+        code, events, _ = sync(*where, state=state)
+
+        # Then the files are there, with their dates
+        assert (code, files(destination)) == (0, {"summer/beach.jpg"})
+        assert (destination / "summer" / "beach.jpg").stat().st_mtime == datetime(2020, 1, 2, 3, 4, 5, tzinfo=UTC).timestamp()
+
+        # When the rest is wanted too, then that comes
+        code, events, _ = sync(*where, "--natives", "export", "--shortcuts", "follow", state=state)
+        assert (code, files(destination)) == (0, {"summer/beach.jpg", "letter.docx", "elsewhere.txt"})
+        assert (destination / "letter.docx").read_bytes() == b"docx"
+        assert (events[-1]["listed"], events[-1]["consumed"], events[-1]["unchanged"]) == (3, 2, 1)
+
+
+def test_what_had_to_be_left_behind_is_said_at_the_end(source, state):
+    # Given a file with more metadata than S3 keeps
+    path = source / "laden"
+    with path.open("wb") as file:
+        file.write(b"bytes")
+        file.flush()
+        write_note(file.fileno(), Note(Headers(metadata={"long": "l" * 2500, "owner": "somebody"}), crc32c(b"bytes")), "laden")
+    with S3Server(buckets=["copy"]) as server:
+        # When it is copied there
+        keys = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY, "AWS_REGION": REGION}
+        code, events, err = sync(source, "s3://copy", state=state, AWS_ENDPOINT_URL_S3=server.url, **keys)
+        # Then it arrives with the rest, which is counted
+        assert code == 0, err
+        assert (events[-1]["consumed"], events[-1]["metadata_lost"]) == (1, 1)
+        assert server.blob("copy", "laden").fields.metadata.keys() & {"long", "owner"} == {"owner"}
 
 
 def test_what_fails_is_listed_and_tried_again_next_time(source, destination, state):

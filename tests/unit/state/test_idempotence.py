@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from common.state.agreements import Agreements
 from common.state.cache import Cache, Kind, Settled
 from common.state.jobs import Checkpoint, Jobs
 from common.state.locks import Leader
 from common.state.scripts import scripts
 from common.state.store import Store
+from common.storage.shared import Parking
 from tests.unit.state.samples import ETAG, NOW, OTHER, ROUTE, claim, publish, settlement
 
 if TYPE_CHECKING:
@@ -70,6 +72,11 @@ async def test_a_second_run_changes_nothing(twice: Twice) -> None:
     await jobs.fail(failing.id, "no bucket")
     leader = Leader(twice, "sweep", "one", 30)
     assert await leader.take()
+    agreements = Agreements(twice)
+    assert await agreements.agree("folder", "id") == "id"
+    await agreements.forget("folder", "id", after=30)
+    parking = Parking(NOW + 60, "the day's limit")
+    assert await agreements.park(ROUTE, parking) == parking
     records = await cache.lookup(ROUTE, [f"k{n}" for n in range(20)])
     differ = await cache.compare(ROUTE, [f"k{n}" for n in range(20)], [ETAG] * 20)
     page, _ = await cache.page(ROUTE, None, None, 100)
@@ -87,7 +94,7 @@ async def test_a_second_run_changes_nothing(twice: Twice) -> None:
     # And after the second run everything was as after the first
     assert all(before == after for before, after in twice.looked)
     # And no script has been left out but those whose answer the next test looks at
-    assert set(scripts()) - twice.ran == {"delete_one", "give_up", "count_failure"}
+    assert set(scripts()) - twice.ran == {"delete_one", "give_up", "count_failure", "spend"}
 
 
 async def test_what_a_second_run_answers_where_it_matters(twice: Twice) -> None:
@@ -100,3 +107,5 @@ async def test_what_a_second_run_answers_where_it_matters(twice: Twice) -> None:
     assert not await leader.give_up()
     assert await cache.count_failure(ROUTE, "a", ETAG) == 2
     assert (await cache.lookup(ROUTE, ["a"]))[0].published is None
+    # And units are taken twice: of ten that may be spent at once, ten cost nothing, and twenty a wait
+    assert await Agreements(twice).spend("user", 10, 60, 100) > 0

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from common.state.agreements import Agreements
 from common.state.cache import Cache, Settled
 from common.state.jobs import Checkpoint, Job, Jobs
+from common.storage.shared import Parking
 from tests.unit.state.samples import ETAG, NOW, ROUTE, settlement
 
 if TYPE_CHECKING:
@@ -170,3 +172,18 @@ async def test_jobs_are_forgotten_in_time(cache: Cache, jobs: Jobs, store: Store
 async def test_an_id_of_nobody_is_no_job(jobs: Jobs) -> None:
     for text in ("", "x", "a-b-c", "*", "photos-20260921T141320-zzzzzz"):
         assert await jobs.get(text) is None
+
+
+async def test_a_job_tells_what_its_route_waits_for(jobs: Jobs, cache: Cache, store: Store) -> None:
+    # Given a job under way and one that has ended, of a route that is parked
+    ended, under_way = await jobs.open(ROUTE, "sweep", NOW), await jobs.open(ROUTE, "sweep", NOW + 1)
+    await jobs.scanned(ended.id)
+    await page(cache, under_way, ["a"], Checkpoint("a", 1))
+    parking = Parking(NOW + 60, "750 GB")
+    await Agreements(store).park(ROUTE, parking)
+    # Then who still has something to do says what for
+    assert (await read(jobs, under_way)).parked == parking
+    assert [job.parked for job in await jobs.recent(9)] == [parking, None]
+    # And nobody does when the time has passed
+    later = Jobs(store, clock=lambda: NOW + 60)
+    assert (await read(later, under_way)).parked is None

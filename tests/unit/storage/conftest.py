@@ -10,8 +10,12 @@ from common.storage.file import LIMITS
 from common.storage.file_tree import Tree
 from common.storage.file_writer import FileWriter
 from common.storage.retry import Policy, Retrier
+from common.transport.http import Transport
+from tests.fakes.s3 import S3Server
+from tests.unit.storage.s3_ends import Ends
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
 
@@ -45,3 +49,23 @@ def root(tmp_path: Path) -> Path:
 @pytest.fixture
 def writer(root: Path) -> FileWriter:
     return FileWriter.open(Tree(f"{root}/"), LIMITS)
+
+
+@pytest.fixture
+async def ends() -> AsyncIterator[Ends]:
+    """The strict S3 stand-in with the bucket `demo`."""
+    async with S3Server(buckets=["demo"]) as server:
+        transport = Transport()
+        yield Ends(server, transport)
+        await transport.close()
+        assert server.failures == []
+
+
+@pytest.fixture
+async def old() -> AsyncIterator[Ends]:
+    """The same as a server of some years ago."""
+    async with S3Server(buckets=["demo"], new=False) as server:
+        transport = Transport()
+        yield Ends(server, transport)
+        await transport.close()
+        assert server.failures == []

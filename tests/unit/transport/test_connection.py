@@ -33,6 +33,7 @@ class Script:
 
     def __init__(self) -> None:
         self.connections = 0
+        self.closed = asyncio.Semaphore(0)
         self.heads: list[bytes] = []
         self.url = ""
 
@@ -51,6 +52,7 @@ async def scripted(script: Script, serve: Serve, tls: ssl.SSLContext | None = No
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             return
         finally:
+            script.closed.release()
             writer.close()
 
     server = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=tls)
@@ -234,7 +236,7 @@ async def test_bytes_that_nobody_asked_for_end_the_connection(transport: Transpo
         async with scripted(script := Script(), answering(script, *pieces)):
             for _ in range(2):
                 assert (await transport.send(Request("GET", script.url + "/", expect=100))).body == b"ok"
-                await asyncio.sleep(0.02)
+                await asyncio.wait_for(script.closed.acquire(), 20)
             # Then those bytes are never taken for the beginning of the next answer
             assert script.connections == 2
 

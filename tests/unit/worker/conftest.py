@@ -13,6 +13,7 @@ from common.checksums import crc32c
 from common.config import RedisSettings, Settings, StoreOptions
 from common.location import Location
 from common.objects import Headers
+from common.state.agreements import Agreements
 from common.state.cache import Cache
 from common.state.jobs import Checkpoint, Job, Jobs
 from common.state.store import Store
@@ -24,6 +25,7 @@ from common.transport.http import Transport
 from worker.budget import Budget
 from worker.claim import Claims
 from worker.failure import Failures
+from worker.parking import ParkedRoutes
 from worker.replicate import Ends, Replicator
 from worker.settle import Settler
 from worker.tally import Tally
@@ -100,6 +102,10 @@ class World:
         self.destination_writer = memory.writer(destination, options, settings, transport)
         self.reader: Reader = self.source_reader
         self.writer: Writer = self.destination_writer
+        self.redis = redis
+        self.now: float = NOW
+        self.beside: dict[str, Ends] = {}
+        """Other routes of the same worker."""
         self.cache = Cache(redis, clock=lambda: NOW)
         self.jobs = Jobs(redis)
         self.uploads = Uploads(redis)
@@ -118,15 +124,16 @@ class World:
             cache=self.cache,
             claims=claims,
             settler=settler,
+            parking=ParkedRoutes(Agreements(self.redis), lambda: self.now),
             attempts=ATTEMPTS,
             backoff_seconds=1,
             lease_seconds=60,
             random=lambda: 0.5,
-            now=lambda: NOW,
+            now=lambda: self.now,
         )
         return Replicator(
             name=worker,
-            ends={ROUTE: Ends(self.reader, self.writer)},
+            ends={ROUTE: Ends(self.reader, self.writer), **self.beside},
             queue=self.queue,
             claims=claims,
             settler=settler,

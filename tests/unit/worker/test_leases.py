@@ -72,7 +72,17 @@ class _Claims:
 
 
 def _consumer(queue: _Queue, replicator: _Replicator, claims: _Claims) -> Consumer:
-    return Consumer(cast("Any", queue), cast("Any", replicator), cast("Any", claims), Tally(), slots=4, grace_seconds=5)
+    return Consumer(
+        cast("Any", queue),
+        cast("Any", _Queue([])),
+        cast("Any", replicator),
+        cast("Any", claims),
+        Tally(),
+        slots=4,
+        large_slots=1,
+        large_bytes=1,
+        grace_seconds=5,
+    )
 
 
 async def test_queue_leases_are_kept_while_redis_is_away() -> None:

@@ -1,0 +1,275 @@
+"""Everything below a folder, page by page.
+
+The walk is depth-first, a few folders at a time: the files of up to PARENTS folders come with one query, and the folders among
+them go on the pile of those that wait. Siblings are taken in the order of their ids, which no renaming changes; so the pile is
+always in the order of the paths of ids, and one path says where the walk stands: everything before it has been listed. That path
+is the cursor. A walk that is resumed lists the folders on it anew, and those that were listed together with them.
+
+Who is called alike in one folder is told apart (`names`), and that takes a look at all of them. Where the answer has one page,
+all are on it. Otherwise the names are read once beforehand, as numbers, and then all is read again; what is there twice comes
+last.
+
+In memory: the folders that wait (some 300 bytes each), for each file of the folders under way its number, and a page.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from typing import TYPE_CHECKING, Protocol
+
+from common.errors import LocationMissing, Refused, SourceMissing
+from common.storage.base import Page
+from common.storage.gdrive import names
+from common.storage.gdrive.resource import SHORTCUT
+from common.storage.gdrive.tree import PAGE, Kind
+from common.telemetry import get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from common.objects import StoredObject
+    from common.storage.gdrive.tree import Folder, Resource, Tree
+
+log = get_logger(__name__)
+
+PARENTS = 20
+"""Folders in one query: what a URL of 2 KB holds."""
+_NAMES = "id,name,mimeType,parents,shortcutDetails(targetId,targetMimeType)"
+_CUT = "#"
+
+
+class Source(Protocol):
+    """What a listing is made from, a step at a time. A step that failed may be made again: nothing has changed."""
+
+    @property
+    def ended(self) -> bool: ...
+
+    @property
+    def where(self) -> str:
+        """From here on everything that no step has brought yet is brought, and perhaps more."""
+        ...
+
+    async def step(self) -> Sequence[StoredObject]: ...
+
+
+class Listing:
+    """Pages of a source. After an error the same listing goes on where it was; `cursor` is `after` of its last page."""
+
+    def __init__(self, source: Source, cursor: str | None) -> None:
+        self.cursor = cursor
+        self._source = source
+        self._ready: deque[StoredObject] = deque()
+        self._behind = ""
+        self._pages = 0
+        self._ended = False
+
+    async def next(self) -> Page | None:
+        """None behind the last page."""
+        if self._ended:
+            return None
+        while len(self._ready) < PAGE and not self._source.ended:
+            before = self._source.where
+            self._ready.extend(await self._source.step())
+            self._behind = before
+        objects = [self._ready.popleft() for _ in range(min(PAGE, len(self._ready)))]
+        self._ended = not self._ready and self._source.ended
+        self._pages += 1
+        behind = self._behind if self._ready else self._source.where
+        self.cursor = None if self._ended else f"{behind}{_CUT}{self._pages}"
+        return Page(objects, self.cursor)
+
+
+def place(after: str) -> str:
+    """What a cursor says of the source: without the number that makes each page's its own."""
+    return after.rpartition(_CUT)[0] if _CUT in after else after
+
+
+class Walk:
+    """Everything in and below these folders."""
+
+    def __init__(self, tree: Tree, folders: Sequence[Folder]) -> None:
+        self._tree = tree
+        self._waiting = sorted(folders, key=_order, reverse=True)
+        self._left_out = 0
+        self._alone = 0
+        self._group: _Group | None = None
+        self._next_group()
+
+    @classmethod
+    async def begin(cls, tree: Tree, where: str) -> Walk:
+        """Behind the path `where`, or from the beginning if it is empty."""
+        here = await tree.root()
+        waiting = [here] if not where else []
+        for item in where.split("/") if where else ():
+            folders = await _folders_in(tree, here)
+            waiting += [folder for folder in folders if folder.item > item]
+            here = next((folder for folder in folders if folder.item == item), here)
+            if here.item != item:
+                break
+        else:
+            waiting += [here] if where else []
+        return cls(tree, waiting)
+
+    @property
+    def ended(self) -> bool:
+        return self._group is None
+
+    @property
+    def where(self) -> str:
+        return "/".join(self._group.folders[0].chain()) if self._group is not None else ""
+
+    async def step(self) -> Sequence[StoredObject]:
+        if self._group is None:
+            return ()
+        try:
+            found = await self._group.step()
+        except SourceMissing as error:
+            self._without_those_gone(self._group, error)
+            return ()
+        except Refused:
+            if self._group.again or not self._group.begun:
+                raise
+            # A page token is good for some hours (files.list), and a scan may have rested longer.
+            self._group = _Group(self._tree, self._group.folders, again=True)
+            return ()
+        if self._group.ended:
+            self._waiting += sorted(self._group.below, key=_order, reverse=True)
+            self._left_out += self._group.left_out
+            self._next_group()
+            self._say_what_was_left_out()
+        return found
+
+    def _say_what_was_left_out(self) -> None:
+        if self.ended and self._left_out:
+            log.info(
+                "documents and shortcuts were left out: natives and shortcuts of the route's source_options say so",
+                action="drive_left_out",
+                location=str(self._tree.location),
+                count=self._left_out,
+            )
+
+    def _without_those_gone(self, group: _Group, error: SourceMissing) -> None:
+        """One of the folders was deleted meanwhile, and Drive does not say which: they are asked for one by one."""
+        if len(group.folders) > 1:
+            self._waiting += reversed(group.folders)
+            self._alone = len(group.folders)
+        elif group.folders[0].above is None:
+            raise LocationMissing(str(error)) from error
+        self._next_group()
+
+    def _next_group(self) -> None:
+        most = 1 if self._alone else PARENTS
+        self._alone = max(0, self._alone - 1)
+        taken = [self._waiting.pop() for _ in range(min(most, len(self._waiting)))]
+        self._group = _Group(self._tree, taken) if taken else None
+
+
+class _Group:
+    """The contents of some folders, in as many steps as there are pages; twice as many where there is more than one."""
+
+    def __init__(self, tree: Tree, folders: Sequence[Folder], *, again: bool = False) -> None:
+        self.folders = folders
+        self.again = again
+        self.below: list[Folder] = []
+        self.ended = False
+        self.left_out = 0
+        self._tree = tree
+        self._places: dict[str, list[Folder]] = defaultdict(list)
+        for folder in folders:
+            self._places[folder.id].append(folder)
+        self._token: str | None = None
+        self._counting = self._counted = False
+        self._seen: set[int] = set()
+        self._twice: set[int] = set()
+        self._held: list[Resource] = []
+
+    async def step(self) -> Sequence[StoredObject]:
+        if self._counting:
+            await self._count()
+            return ()
+        items, following = await self._tree.children(self.folders, self._token)
+        at_once = self._token is None and following is None
+        if following is not None and not self._counted:
+            self._look(items)
+            self._token, self._counting = following, True
+            return ()
+        held = [*self._held, *(item for item in items if at_once or self._is_twice(item))]
+        plain = [] if at_once else [item for item in items if not self._is_twice(item)]
+        segments = [(item, self._tree.segment(item)) for item in plain]
+        found = await self._named([*segments, *(self._told_apart(held) if following is None else [])])
+        self._held, self._token, self.ended = held, following, following is None
+        self.left_out += sum(self._tree.kind(item) is None for item in items)
+        return found
+
+    @property
+    def begun(self) -> bool:
+        return self._token is not None
+
+    async def _count(self) -> None:
+        items, following = await self._tree.children(self.folders, self._token, _NAMES)
+        self._look(items)
+        self._token, self._counting, self._counted = following, following is not None, following is None
+
+    def _look(self, items: Sequence[Resource]) -> None:
+        for item in items:
+            number = self._number(item)
+            (self._twice if number in self._seen else self._seen).add(number)
+
+    def _is_twice(self, item: Resource) -> bool:
+        return self._number(item) in self._twice
+
+    def _number(self, item: Resource) -> int:
+        """Items of one number may be called alike; of different ones are not."""
+        return hash((self._parents(item), self._tree.kind(item), self._tree.entry(item)[0]))
+
+    def _parents(self, item: Resource) -> tuple[str, ...]:
+        return tuple(parent for parent in item.get("parents", ()) if parent in self._places)
+
+    def _told_apart(self, items: Sequence[Resource]) -> list[tuple[Resource, str]]:
+        alike: dict[tuple[object, ...], list[Resource]] = defaultdict(list)
+        for item in items:
+            alike[self._parents(item), self._tree.kind(item)].append(item)
+        segments: dict[str, str] = {}
+        for group in alike.values():
+            segments |= names.told_apart(self._tree.entry(item) for item in group)
+        return [(item, segments[item["id"]]) for item in items]
+
+    async def _named(self, items: Sequence[tuple[Resource, str]]) -> list[StoredObject]:
+        """The files among these; the folders among them are put on the pile of the walk, once nothing can fail any more."""
+        tree = self._tree
+        files = [(item, segment) for item, segment in items if tree.kind(item) is Kind.FILE]
+        targets = await tree.targets([item for item, _ in files])
+        found = []
+        for item, segment in files:
+            target = targets.get(item["id"]) if item["mimeType"] == SHORTCUT else item
+            if target is not None:
+                found += [tree.stored(target, place.prefix + segment) for place in self._above(item)]
+        for item, segment in items:
+            if tree.kind(item) is Kind.FOLDER:
+                below = [tree.below(place, segment, item) for place in self._above(item)]
+                self.below += [folder for folder in below if folder is not None]
+        return found
+
+    def _above(self, item: Resource) -> list[Folder]:
+        return [place for parent in self._parents(item) for place in self._places[parent]]
+
+
+async def _folders_in(tree: Tree, folder: Folder) -> list[Folder]:
+    """The folders in this one, by their ids."""
+    items: list[Resource] = []
+    token: str | None = None
+    while True:
+        try:
+            page, token = await tree.children([folder], token)
+        except SourceMissing:
+            return []
+        items += [item for item in page if tree.kind(item) is Kind.FOLDER]
+        if token is None:
+            break
+    segments = names.told_apart(tree.entry(item) for item in items)
+    found = [tree.below(folder, segments[item["id"]], item) for item in items]
+    return sorted((each for each in found if each is not None), key=_order)
+
+
+def _order(folder: Folder) -> tuple[str, ...]:
+    return folder.chain()

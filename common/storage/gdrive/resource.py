@@ -1,0 +1,48 @@
+"""A file as Drive describes it, and as we do: version, times, and what is kept beside the bytes.
+
+https://developers.google.com/workspace/drive/api/reference/rest/v3/files#resource
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from common.objects import StoredObject, Version
+from common.storage.gdrive import properties
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+FOLDER = "application/vnd.google-apps.folder"
+SHORTCUT = "application/vnd.google-apps.shortcut"
+NATIVE = "application/vnd.google-apps."
+"""Begins the type of everything that has no bytes of its own: documents, folders, shortcuts."""
+
+FIELDS = (
+    "id,name,mimeType,parents,trashed,size,createdTime,modifiedTime,version,headRevisionId,md5Checksum,sha256Checksum,"
+    "description,properties,appProperties,driveId,shortcutDetails(targetId,targetMimeType)"
+)
+"""What `stored` needs, and those who list."""
+
+
+def version(resource: Mapping[str, Any]) -> Version:
+    """Which bytes these are. The head revision changes with the bytes and not with a new name or property; a native document has
+    none, and there `version` has to do, which every change moves.
+    """
+    token = resource.get("headRevisionId") or resource.get("md5Checksum") or f"v{resource['version']}"
+    return Version(str(token), str(resource["id"]))
+
+
+def stored(resource: Mapping[str, Any], key: str) -> StoredObject:
+    """The object that a resource with FIELDS describes. Raises KeyError or ValueError for one that lacks what every file has."""
+    modified = resource.get("modifiedTime")
+    headers, crc32c = properties.headers(resource)
+    return StoredObject(
+        key=key,
+        size=int(resource.get("size", 0)),
+        version=version(resource),
+        modified=datetime.fromisoformat(modified).astimezone(UTC) if modified else None,
+        headers=headers,
+        crc32c=crc32c,
+    )

@@ -1,0 +1,128 @@
+"""What an object has beside its bytes, on its way: what goes along, what is lost, and when that is an error."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from common.errors import MetadataLost
+from common.storage.metadata import HEADERS, USUAL_CLASSES, Field
+from common.storage.names import PREFIX
+from common.telemetry import get_logger
+from worker.verify import with_provenance
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from common.config import Route
+    from common.objects import Headers, StoredObject
+    from common.storage.base import Limits
+    from common.task import Task
+
+log = get_logger(__name__)
+
+STANDARD = "STANDARD"
+"""The class of which S3 does not speak."""
+MOST_NAMED = 10
+"""Entries of metadata that an error names; the rest is a number."""
+LONGEST_NAME = 100
+"""Characters of a name, or of what there was, that are shown."""
+
+
+def _no_classes() -> Mapping[str, str]:
+    return MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Something that the destination cannot keep. `name` is that of an entry of metadata, or what there was of the field."""
+
+    field: Field
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """What the destination is given, and what it is not."""
+
+    headers: Headers
+    lost: tuple[Lost, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a route says about it."""
+
+    strict: bool = False
+    classes: Mapping[str, str] = field(default_factory=_no_classes)
+    class_is_set: bool = False
+    """The destination's options name one class for all objects: theirs are not lost, but replaced."""
+
+    @classmethod
+    def of(cls, route: Route) -> Rules:
+        return cls(route.metadata == "strict", route.storage_classes, route.destination_options.storage_class is not None)
+
+    def carry(self, found: StoredObject, task: Task, limits: Limits) -> Carried:
+        """What goes along with the bytes of `found`, the object at the source. Raises MetadataLost where nothing may be lost, and
+        something would be.
+        """
+        wanted = with_provenance(found.headers, task)
+        lost: list[Lost] = []
+        if found.storage_class is not None or self.classes:
+            wanted = self._classed(wanted, found.storage_class or STANDARD, lost)
+        kept = limits.kept(wanted)
+        if kept is not wanted:
+            lost += _missing(wanted, kept)
+        if found.tags:
+            lost.append(Lost(Field.TAGS, f"{found.tags}"))
+        if lost:
+            self._tell(task, lost)
+        return Carried(kept, tuple(lost))
+
+    def _classed(self, wanted: Headers, storage_class: str, lost: list[Lost]) -> Headers:
+        mapped = self.classes.get(storage_class)
+        if mapped:
+            return replace(wanted, storage_class=mapped)
+        if mapped is None and storage_class not in USUAL_CLASSES and not self.class_is_set:
+            lost.append(Lost(Field.STORAGE_CLASS, storage_class))
+        return wanted
+
+    def _tell(self, task: Task, lost: Sequence[Lost]) -> None:
+        if self.strict:
+            raise MetadataLost(f"{task.destination!r} cannot keep all that {task.key!r} has beside its bytes: {_described(lost)}")
+        for each in lost:
+            log.debug(
+                "something beside the bytes is not carried",
+                action="metadata_lost",
+                route=task.route,
+                key=task.key,
+                field=each.field.value,
+                name=each.name[:LONGEST_NAME],
+            )
+
+
+def _missing(wanted: Headers, kept: Headers) -> list[Lost]:
+    headers = [
+        Lost(field, getattr(wanted, name)) for name, field in HEADERS.items() if getattr(wanted, name) != getattr(kept, name)
+    ]
+    gone = sorted(name for name in wanted.metadata.keys() - kept.metadata.keys() if not name.startswith(PREFIX))
+    return headers + [Lost(Field.METADATA, name) for name in gone]
+
+
+LENIENT = Rules()
+_ADVICE = {
+    Field.METADATA: "shorten, rename or remove them at the source",
+    Field.STORAGE_CLASS: 'name it in [route.storage_classes], with "" to leave it behind',
+    Field.TAGS: "tags are not read: remove them at the source",
+}
+
+
+def _described(lost: Sequence[Lost]) -> str:
+    """By field, and what to do about each."""
+    said = []
+    for one in dict.fromkeys(each.field for each in lost):
+        names = [each.name[:LONGEST_NAME] for each in lost if each.field is one]
+        shown = ", ".join(map(repr, names[:MOST_NAMED])) + (f" and {len(names) - MOST_NAMED} more" if names[MOST_NAMED:] else "")
+        said.append(f"{one.value} {shown} ({_ADVICE.get(one, 'the place cannot hold it')})")
+    return "; ".join(said) + '; or give up strictness: metadata = "lenient"'
