@@ -7,17 +7,17 @@ https://cloud.google.com/storage/docs/uploading-objects and .../performing-resum
 from __future__ import annotations
 
 import json
-import re
 import secrets
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from common.checksums import as_text
-from common.errors import ChecksumMismatch, InvalidName, LocationMissing, ObjectError, SourceMissing, Unavailable, UploadLost
+from common.errors import ChecksumMismatch, InvalidName, LocationMissing, ObjectError, SourceMissing
 from common.storage import gcs_parts
 from common.storage.base import PartReceipt
 from common.storage.gcs_client import FIELDS, MTIME, condition, resource_fields
 from common.storage.names import SOURCE_MODIFIED
+from common.storage.resumable import ResumableSession
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +31,6 @@ LONGEST_NAME = 1024
 """Bytes of UTF-8: https://cloud.google.com/storage/docs/objects#naming"""
 
 _JSON = ("Content-Type", "application/json; charset=UTF-8")
-_COMMITTED = re.compile(r"bytes=0-(\d+)")
 
 
 class GcsWriter:
@@ -143,70 +142,31 @@ class GcsUpload:
         self._key = key
         self._size = size
         self._last: tuple[int, bytes] = (0, b"")
-        self._committed = committed
-        """Bytes that GCS is known to hold; None until it has been asked: after an error, and in another process."""
+        self._session = ResumableSession(
+            self._send, self._failure, service="GCS", name=client.name(key), size=size, committed=committed
+        )
 
     async def part(self, number: int, offset: int, data: bytes, crc32c: int) -> PartReceipt:
         if offset + len(data) == self._size:
             self._last = (offset, data)
             return PartReceipt(number, len(data), crc32c, stored=False)
-        await self._send(offset, data, None)
+        await self._session.fill(offset, data)
         return PartReceipt(number, len(data), crc32c)
 
     async def complete(self, receipts: Sequence[PartReceipt], crc32c: int) -> StoredObject:
         if sum(receipt.size for receipt in receipts) != self._size:
             raise ChecksumMismatch(f"the parts of {self._client.name(self._key)!r} do not add up to {self._size} bytes")
-        response = await self._send(*self._last, crc32c)
-        if response is None:
-            raise Unavailable(f"{self._client.name(self._key)!r}: all bytes are sent, and GCS still waits for more")
+        response = await self._session.finish(*self._last, [("X-Goog-Hash", f"crc32c={as_text(crc32c)}")])
         return self._writer.proven(response, self._key, self._size, crc32c)
 
     async def abort(self) -> None:
-        response = await self._client.send("DELETE", self.token)
-        if response.status not in (200, 204, 404, 410, 499):
-            raise self._failure(response, "abort the upload of")
+        await self._session.abort()
 
-    async def _send(self, offset: int, data: bytes, whole_crc32c: int | None) -> Response | None:
-        """Bring the session to hold everything up to the end of `data`; the answer that ended the upload, if one did."""
-        end = offset + len(data)
-        if self._committed is None:
-            ended = await self._ask()
-            if ended is not None:
-                return ended
-        while (committed := self._committed or 0) < end:
-            if committed < offset:
-                raise UploadLost(f"the upload of {self._client.name(self._key)!r} fell back to byte {committed}: begin again")
-            headers = [("Content-Range", f"bytes {committed}-{end - 1}/{self._size}"), ("Content-Type", "")]
-            if whole_crc32c is not None:
-                headers.append(("X-Goog-Hash", f"crc32c={as_text(whole_crc32c)}"))
-            self._committed = None
-            response = await self._client.send("PUT", self.token, headers, data[committed - offset :])
-            ended = self._progress(response, f"write bytes {committed}-{end - 1} of")
-            if ended is not None:
-                return ended
-            if self._committed == committed:
-                raise Unavailable(f"GCS took none of bytes {committed}-{end - 1} of {self._client.name(self._key)!r}")
-        return None
-
-    async def _ask(self) -> Response | None:
-        """How far the session is; the answer that ended the upload, if that had been sent and was lost."""
-        headers = [("Content-Range", f"bytes */{self._size}"), ("Content-Type", "")]
-        response = await self._client.send("PUT", self.token, headers)
-        return self._progress(response, "resume the upload of")
-
-    def _progress(self, response: Response, doing: str) -> Response | None:
-        if response.status in (200, 201):
-            return response
-        if response.status != 308:
-            raise self._failure(response, doing)
-        # No Range header means that nothing is held yet; less than was sent is normal: the rest is sent again.
-        held = _COMMITTED.fullmatch(response.headers.get("range", ""))
-        self._committed = int(held[1]) + 1 if held else 0
-        return None
+    async def _send(self, method: str, headers: Sequence[tuple[str, str]], data: bytes) -> Response:
+        return await self._client.send(method, self.token, headers, data)
 
     def _failure(self, response: Response, doing: str) -> ObjectError:
-        error = self._client.failure(response, doing, self._key)
-        return UploadLost(str(error)) if isinstance(error, SourceMissing) else error
+        return self._client.failure(response, doing, self._key)
 
 
 def _one_line(value: str) -> str:

@@ -13,18 +13,19 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import re
 from typing import TYPE_CHECKING
 
 from common.checksums import crc32c as checksum
 from common.checksums import join
-from common.errors import ChecksumMismatch, ObjectError, SourceMissing, Unavailable, UploadLost
+from common.errors import ChecksumMismatch, Unavailable, UploadLost
 from common.storage.base import MIB, PartReceipt
 from common.storage.gdrive.quota import NO_UNITS, UNITS_DOWNLOAD
+from common.storage.resumable import ResumableSession
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from common.errors import ObjectError
     from common.objects import Headers, StoredObject
     from common.storage.gdrive.control import Drive
     from common.storage.gdrive.places import Place
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
 
 READ_BACK = 16 * MIB
 """Bytes of a file that is read back, in memory at once. Each request takes 200 units, however much it brings."""
-
-_COMMITTED = re.compile(r"bytes=0-(\d+)")
 
 
 class DriveUpload:
@@ -57,10 +56,11 @@ class DriveUpload:
         self._place = place
         self._size = size
         self._headers = headers
-        self._session = session
+        self._uri = session
         self._last: tuple[int, bytes] = (0, b"")
-        self._committed = committed
-        """Bytes that Drive is known to hold; None until it has been asked: after an error, and in another process."""
+        self._session = ResumableSession(
+            self._send, self._failure, service="Drive", name=place.key, size=size, committed=committed
+        )
         self._md5 = hashlib.md5(usedforsecurity=False)
         self._hashed = 0
         """Bytes from the first one on that `_md5` has seen."""
@@ -72,7 +72,7 @@ class DriveUpload:
         if offset + len(data) == self._size:
             self._last = (offset, data)
             return PartReceipt(number, len(data), crc32c, stored=False)
-        ended = await self._send(offset, data)
+        ended = await self._session.fill(offset, data)
         if ended is not None:
             raise UploadLost(f"{self._place.key!r}: Drive ended the upload before its last part came")
         return PartReceipt(number, len(data), crc32c)
@@ -92,61 +92,21 @@ class DriveUpload:
             return await self._writer.label(self._place, self._headers, md5, crc32c)
 
     async def abort(self) -> None:
-        response = await self._drive.send("DELETE", self._session, units=NO_UNITS)
-        if response.status not in (200, 204, 404, 410, 499):
-            raise self._failure(response, "abort the upload of")
+        await self._session.abort()
 
     async def _end(self) -> Response:
         """Send the last part, once nobody else has written there meanwhile. The answer that ended the upload."""
-        if self._committed is None:
-            ended = await self._ask()
-            if ended is not None:
-                return ended
+        ended = await self._session.settle()
+        if ended is not None:
+            return ended
         await self._writer.still_free(self._place)
-        response = await self._send(*self._last)
-        if response is None:
-            raise Unavailable(f"{self._place.key!r}: all bytes are sent, and Drive still waits for more")
-        return response
+        return await self._session.finish(*self._last)
 
-    async def _send(self, offset: int, data: bytes) -> Response | None:
-        """Bring the session to hold everything up to the end of `data`; the answer that ended the upload, if one did."""
-        end = offset + len(data)
-        if self._committed is None:
-            ended = await self._ask()
-            if ended is not None:
-                return ended
-        while (committed := self._committed or 0) < end:
-            if committed < offset:
-                raise UploadLost(f"the upload of {self._place.key!r} fell back to byte {committed}: begin again")
-            headers = [("Content-Range", f"bytes {committed}-{end - 1}/{self._size}")]
-            self._committed = None
-            response = await self._drive.send("PUT", self._session, headers, data[committed - offset :], units=NO_UNITS)
-            ended = self._progress(response, f"write bytes {committed}-{end - 1} of")
-            if ended is not None:
-                return ended
-            if self._committed == committed:
-                raise Unavailable(f"Drive took none of bytes {committed}-{end - 1} of {self._place.key!r}")
-        return None
-
-    async def _ask(self) -> Response | None:
-        """How far the session is; the answer that ended the upload, if that had been sent and was lost."""
-        headers = [("Content-Range", f"bytes */{self._size}")]
-        response = await self._drive.send("PUT", self._session, headers, units=NO_UNITS)
-        return self._progress(response, "resume the upload of")
-
-    def _progress(self, response: Response, doing: str) -> Response | None:
-        if response.status in (200, 201):
-            return response
-        if response.status != 308:
-            raise self._failure(response, doing)
-        # No Range header means that nothing is held yet; less than was sent is normal: the rest is sent again.
-        held = _COMMITTED.fullmatch(response.headers.get("range", ""))
-        self._committed = int(held[1]) + 1 if held else 0
-        return None
+    async def _send(self, method: str, headers: Sequence[tuple[str, str]], data: bytes) -> Response:
+        return await self._drive.send(method, self._uri, headers, data, units=NO_UNITS)
 
     def _failure(self, response: Response, doing: str) -> ObjectError:
-        error = self._drive.failure(response, doing, self._place.key)
-        return UploadLost(str(error)) if isinstance(error, SourceMissing) else error
+        return self._drive.failure(response, doing, self._place.key)
 
     async def _read_back(self, found: StoredObject, crc32c: int) -> str:
         """The MD5 of the file, once its CRC32C is known to be right. Raises ChecksumMismatch when it is not."""
@@ -157,7 +117,7 @@ class DriveUpload:
             headers = [("Range", f"bytes={start}-{end - 1}")]
             response = await self._drive.send("GET", url, headers, expect=end - start, units=UNITS_DOWNLOAD)
             if response.status not in (200, 206):
-                raise self._failure(response, "read back")
+                raise self._session.failure(response, "read back")
             if len(response.body) != end - start:
                 raise Unavailable(f"{self._place.key!r} was read back, and {len(response.body)} of {end - start} bytes came")
             await asyncio.to_thread(md5.update, response.body)

@@ -6,7 +6,6 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from tests.fakes.drive.errors import JSON, DriveError, no_page
-from tests.fakes.drive.faults import Fault
 from tests.fakes.drive.settings import Clock
 from tests.fakes.http import Response
 
@@ -67,10 +66,10 @@ def _stats(server: DriveServer, method: str) -> dict[str, Any]:
 
 def _faults(server: DriveServer, method: str, body: Any) -> dict[str, Any]:
     if method == "POST":
-        server.faults.add(*(Fault.from_json(item) for item in (body if isinstance(body, list) else [body])))
+        server.faults.add_json(body)
     elif method == "DELETE":
         server.faults.clear()
-    return {"faults": [fault.as_json() for fault in server.faults.planned]}
+    return server.faults.as_json()
 
 
 def _clock(server: DriveServer, method: str, body: dict[str, float]) -> dict[str, float]:

@@ -175,8 +175,3 @@ def too_many_units(*, project: bool) -> DriveError:
 
 def no_quota() -> DriveError:
     return DriveError(403, "storageQuotaExceeded", NO_QUOTA)
-
-
-def wrong_upload(message: str) -> DriveError:
-    """A request to an upload session that breaks the protocol."""
-    return DriveError(400, "badRequest", f"Invalid request.  {message}", plain=True)

@@ -33,8 +33,7 @@ class Fault(gcs.Fault):
 
     def refusal(self) -> Response:
         error = planned(self.status or None, self.reason, self.message)
-        if self.retry_after is not None:
-            error.headers.append(("Retry-After", f"{self.retry_after:g}"))
+        error.headers += self.retry_headers()
         return error.response()
 
 
@@ -42,7 +41,7 @@ class Faults(gcs.Faults):
     """The plan, which knows the names of files."""
 
     def __init__(self, store: Store) -> None:
-        super().__init__()
+        super().__init__(Fault)
         self._store = store
 
     async def _key(self, call: Any, sessions: Any) -> str:

@@ -5,11 +5,11 @@ https://developers.google.com/workspace/drive/api/guides/manage-downloads
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from tests.fakes.drive.errors import DriveError, known
 from tests.fakes.http import Response
+from tests.fakes.http.ranges import BehindEndError, span
 
 if TYPE_CHECKING:
     from tests.fakes.drive.accounts import Accounts
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from tests.fakes.drive.settings import Settings
     from tests.fakes.drive.store import File
 
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 _CACHE = ("Cache-Control", "private, max-age=0, must-revalidate")
 
 
@@ -33,10 +32,10 @@ def media(changes: Changes, accounts: Accounts, call: Call) -> Response:
         raise DriveError(500, "internalError", "This server was told not to keep the bytes of files of this size.")
     file.downloads += 1
     data, headers = file.content.data, [("Content-Type", file.mime_type), _CACHE, ("Vary", "Origin")]
-    span = _span(call.request.headers.get("range", ""), len(data))
-    if span is None:
+    found = _span(call.request.headers.get("range", ""), len(data))
+    if found is None:
         return Response(200, headers, data[:])
-    start, end = span
+    start, end = found
     headers.append(("Content-Range", f"bytes {start}-{end - 1}/{len(data)}"))
     return Response(206, headers, data[start:end])
 
@@ -76,19 +75,10 @@ def export(changes: Changes, settings: Settings, call: Call) -> Response:
 
 
 def _span(header: str, size: int) -> tuple[int, int] | None:
-    """First byte and end of the range asked for; None for the whole file, which a header that makes no sense asks for too."""
-    match = _RANGE.fullmatch(header.replace(" ", ""))
-    if match is None or not (match[1] or match[2]):
-        return None
-    if match[1]:
-        start, end = int(match[1]), min(int(match[2]) + 1, size) if match[2] else size
-        if match[2] and int(match[2]) < start:
-            return None
-    else:
-        start, end = max(0, size - int(match[2])), size
-    if start >= size or start >= end:
+    try:
+        return span(header, size)
+    except BehindEndError as behind:
         message = "Request range not satisfiable"
         error = DriveError(416, "requestedRangeNotSatisfiable", message, location="Range", location_type="header")
-        error.headers.append(("Content-Range", f"bytes */{size}"))
-        raise error
-    return start, end
+        error.headers.append(behind.header)
+        raise error from None

@@ -80,8 +80,3 @@ def rate_limited(bucket: str, name: str) -> GcsError:
         "Please reduce your request rate."
     )
     return GcsError(429, "rateLimitExceeded", message)
-
-
-def wrong_upload(message: str) -> GcsError:
-    """A request to an upload session that breaks the protocol; those are answered in plain text."""
-    return GcsError(400, "badRequest", f"Invalid request.  {message}", plain=True)

@@ -6,7 +6,6 @@ https://cloud.google.com/storage/docs/json_api/v1/objects/get and https://cloud.
 from __future__ import annotations
 
 import gzip
-import re
 import zlib
 from email.utils import formatdate
 from typing import TYPE_CHECKING
@@ -15,12 +14,11 @@ from tests.fakes.gcs.errors import GcsError
 from tests.fakes.gcs.preconditions import Preconditions, number
 from tests.fakes.gcs.resources import etag
 from tests.fakes.http import Framing, Response
+from tests.fakes.http.ranges import BehindEndError, span
 
 if TYPE_CHECKING:
     from tests.fakes.gcs.call import Call
     from tests.fakes.gcs.store import Blob, Store
-
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 
 
 def find(store: Store, call: Call) -> Blob:
@@ -40,10 +38,10 @@ def media(store: Store, call: Call) -> Response:
         return Response(200, headers, plain, Framing.CHUNKED)
     if "contentEncoding" in blob.fields:
         headers.append(("Content-Encoding", blob.fields["contentEncoding"]))
-    span = _span(call.request.headers.get("range", ""), len(blob.data))
-    if span is None:
+    found = _span(call.request.headers.get("range", ""), len(blob.data))
+    if found is None:
         return Response(200, headers, blob.data)
-    start, end = span
+    start, end = found
     headers.append(("Content-Range", f"bytes {start}-{end - 1}/{len(blob.data)}"))
     return Response(206, headers, blob.data[start:end])
 
@@ -100,18 +98,9 @@ def _gunzip(data: bytes) -> bytes | None:
 
 
 def _span(header: str, size: int) -> tuple[int, int] | None:
-    """First byte and end of the range asked for; None for the whole object, which a header that makes no sense asks for too."""
-    match = _RANGE.fullmatch(header.replace(" ", ""))
-    if match is None or not (match[1] or match[2]):
-        return None
-    if match[1]:
-        start, end = int(match[1]), min(int(match[2]) + 1, size) if match[2] else size
-        if match[2] and int(match[2]) < start:
-            return None
-    else:
-        start, end = max(0, size - int(match[2])), size
-    if start >= size or start >= end:
+    try:
+        return span(header, size)
+    except BehindEndError as behind:
         error = GcsError(416, "requestedRangeNotSatisfiable", "Request range not satisfiable")
-        error.headers.append(("Content-Range", f"bytes */{size}"))
-        raise error
-    return start, end
+        error.headers.append(behind.header)
+        raise error from None

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from tests.fakes.gcs import changes, listing, names, reads, uploads
 from tests.fakes.gcs.call import understand
 from tests.fakes.gcs.errors import JSON, GcsError, no_page, unauthorized
-from tests.fakes.gcs.faults import Fault, Faults, meet
+from tests.fakes.gcs.faults import Faults, meet
 from tests.fakes.gcs.fields import select
 from tests.fakes.gcs.multipart import Multiparts
 from tests.fakes.gcs.preconditions import Preconditions
@@ -25,6 +25,7 @@ from tests.fakes.gcs.resources import blob_resource, bucket_resource, writable
 from tests.fakes.gcs.sessions import Sessions
 from tests.fakes.gcs.store import Blob, Content, Hashes, Store
 from tests.fakes.http import HttpServer, Response
+from tests.fakes.http.control import NoPageError, control
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -220,25 +221,12 @@ class GcsServer(HttpServer):
         return Response(308, headers)
 
     async def _control(self, request: Request) -> Response:
-        match request.method, request.path:
-            case "GET", "/_stats":
-                return _control_json(self.stats())
-            case "DELETE", "/_stats":
-                self.requests.clear()
-                self.writes.clear()
-            case "POST", "/_faults":
-                body = json.loads(await request.body.read())
-                try:
-                    self.faults.add(*(Fault.from_json(item) for item in (body if isinstance(body, list) else [body])))
-                except (TypeError, ValueError) as error:
-                    return GcsError(400, "invalid", f"Not a fault: {error}").response()
-            case "DELETE", "/_faults":
-                self.faults.clear()
-            case "GET", "/_faults":
-                pass
-            case _:
-                return no_page().response()
-        return _control_json({"faults": [fault.as_json() for fault in self.faults.planned]})
+        try:
+            return _control_json(await control(self, request))
+        except NoPageError:
+            return no_page().response()
+        except (TypeError, ValueError) as error:
+            return GcsError(400, "invalid", f"Not a fault: {error}").response()
 
     def stats(self) -> dict[str, Any]:
         """Requests per operation, writes per object, and what is there now."""

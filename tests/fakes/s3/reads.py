@@ -5,11 +5,11 @@ https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
 
 from __future__ import annotations
 
-import re
 from email.utils import formatdate
 from typing import TYPE_CHECKING
 
 from tests.fakes.http import Response
+from tests.fakes.http.ranges import BehindEndError, span
 from tests.fakes.s3 import conditions, fields
 from tests.fakes.s3.errors import S3Error, invalid_argument, invalid_request
 from tests.fakes.s3.store import Versioning, check_readable
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from tests.fakes.s3.store import Blob, Bucket, Store
     from tests.fakes.s3.xml import Value
 
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 _OVERRIDES = ("content-type", "content-language", "expires", "cache-control", "content-disposition", "content-encoding")
 
 
@@ -33,13 +32,13 @@ def read(store: Store, call: Call, *, new: bool) -> Response:
     headers = described(store.bucket(call.bucket), blob)
     headers += [("Accept-Ranges", "bytes"), *_archive_headers(blob)]
     headers = _overridden(call, headers)
-    span = _part(call, blob, headers) or _span(call.headers.get("range", ""), blob)
-    if new and span is None and call.headers.get("x-amz-checksum-mode", "").upper() == "ENABLED":
+    found = _part(call, blob, headers) or _span(call.headers.get("range", ""), blob)
+    if new and found is None and call.headers.get("x-amz-checksum-mode", "").upper() == "ENABLED":
         checksum = blob.whole_checksum
         headers += [(checksum.header, checksum.value), ("x-amz-checksum-type", checksum.type)]
-    if span is None:
+    if found is None:
         return Response(200, headers, blob.data)
-    start, end = span
+    start, end = found
     headers.append(("Content-Range", f"bytes {start}-{end - 1}/{len(blob.data)}"))
     return Response(206, headers, blob.data[start:end])
 
@@ -87,22 +86,12 @@ def _part(call: Call, blob: Blob, headers: list[tuple[str, str]]) -> tuple[int, 
 
 
 def _span(header: str, blob: Blob) -> tuple[int, int] | None:
-    """First byte and end of the range asked for; None for the whole object, which a header that makes no sense asks for too."""
-    match = _RANGE.fullmatch(header.replace(" ", ""))
-    if match is None or not (match[1] or match[2]):
-        return None
     size = len(blob.data)
-    if match[1]:
-        start, end = int(match[1]), min(int(match[2]) + 1, size) if match[2] else size
-        if match[2] and int(match[2]) < start:
-            return None
-    else:
-        start, end = max(0, size - int(match[2])), size
-    if start >= size or start >= end:
+    try:
+        return span(header, size)
+    except BehindEndError as behind:
         text = "The requested range is not satisfiable"
-        headers = [("Content-Range", f"bytes */{size}")]
-        raise S3Error(416, "InvalidRange", text, headers, RangeRequested=header, ActualObjectSize=str(size))
-    return start, end
+        raise S3Error(416, "InvalidRange", text, [behind.header], RangeRequested=header, ActualObjectSize=str(size)) from None
 
 
 def attributes(store: Store, call: Call) -> Response:

@@ -15,11 +15,12 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from tests.fakes.http import HttpServer, Response
+from tests.fakes.http.control import NoPageError, control
 from tests.fakes.s3 import buckets, checksums, reads
 from tests.fakes.s3.call import understand
 from tests.fakes.s3.conditions import ANY
 from tests.fakes.s3.errors import S3Error, denied, not_implemented
-from tests.fakes.s3.faults import Fault, Faults, Hands, meet
+from tests.fakes.s3.faults import Faults, Hands, meet
 from tests.fakes.s3.fields import CLASSES, KEPT, Encryption, Fields
 from tests.fakes.s3.listing import Listings
 from tests.fakes.s3.multipart import SMALLEST, Uploads
@@ -249,25 +250,12 @@ class S3Server(HttpServer):
             upload.void = True
 
     async def _control(self, request: Request) -> Response:
-        match request.method, request.path:
-            case "GET", "/_stats":
-                return _json(self.stats())
-            case "DELETE", "/_stats":
-                self.requests.clear()
-                self.writes.clear()
-            case "POST", "/_faults":
-                body = json.loads(await request.body.read())
-                try:
-                    self.faults.add(*(Fault.from_json(item) for item in (body if isinstance(body, list) else [body])))
-                except (TypeError, ValueError) as error:
-                    return Response(400, [("Content-Type", "text/plain")], f"Not a fault: {error}".encode())
-            case "DELETE", "/_faults":
-                self.faults.clear()
-            case "GET", "/_faults":
-                pass
-            case _:
-                return Response(404)
-        return _json({"faults": [fault.as_json() for fault in self.faults.planned]})
+        try:
+            return _json(await control(self, request))
+        except NoPageError:
+            return Response(404)
+        except (TypeError, ValueError) as error:
+            return Response(400, [("Content-Type", "text/plain")], f"Not a fault: {error}".encode())
 
     def stats(self) -> dict[str, Any]:
         """Requests per operation, writes per object, and what is there now."""
