@@ -64,7 +64,8 @@ class _Commands(click.Group):
 @click.version_option(version("bucketbrigade"), prog_name="brigade")
 @click.pass_context
 def brigade(context: click.Context, config: Path | None, log_level: str | None, log_format: str | None) -> None:
-    """Bucket Brigade replicates objects between clouds: S3, Google Cloud Storage, directories.
+    """Bucket Brigade replicates objects between clouds: S3, Google Cloud Storage, Google Drive,
+    directories.
 
     A publisher finds what is new or changed at a source and queues a task per object; workers take the tasks and stream each
     object to its destination; Redis remembers which version is where, with proof.

@@ -105,7 +105,7 @@ def _worth_telling(line: bytes) -> str | None:
     try:
         fields = json.loads(line)
     except ValueError:
-        return line.decode("utf-8", "replace").strip() or None
+        return line.decode("utf-8", "replace").strip().removeprefix("brigade: ") or None
     if not isinstance(fields, dict) or fields.get("level") not in ("warning", "error") or fields.get("action") in SAID_ELSEWHERE:
         return None
     reason = fields.get("error") or fields.get("reason")

@@ -38,7 +38,7 @@ image: ## the image for minikube (first: eval $(minikube docker-env))
 	docker build --file deploy/Dockerfile --tag bucketbrigade .
 
 # The parts of the minikube overlay, by label. Settings of .env that are not the overlay's own business go into a Secret.
-OWN_NAMES := ^(REDIS_|GCP_PUBSUB_HOST|PUBSUB_EMULATOR_HOST|GCP_CREDENTIALS|BRIGADE_CONFIG|BRIGADE_HTTP_|COMPOSE_|ENV_FILE|PUBLISHER_PORT|DEMO_)
+OWN_NAMES := ^(REDIS_|GCP_PUBSUB_HOST|PUBSUB_EMULATOR_HOST|GCP_CREDENTIALS|GDRIVE_TOKEN|BRIGADE_CONFIG|BRIGADE_HTTP_|COMPOSE_|ENV_FILE|PUBLISHER_PORT|DEMO_)
 apply = $(KUBECTL) apply --kustomize $(MINIKUBE) --selector 'app.kubernetes.io/component in (settings, $(1))'
 
 prod-settings:

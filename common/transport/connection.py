@@ -7,6 +7,7 @@ instead of 80, and the bytes of a large one are received where they stay (docs/p
 from __future__ import annotations
 
 import asyncio
+import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -49,7 +50,7 @@ class Connection(asyncio.BufferedProtocol):
         self._scratch = scratch
         self._transport: asyncio.Transport
         self._loop = asyncio.get_running_loop()
-        self._answer: asyncio.Future[Answer] | None = None
+        self._answer: asyncio.Future[Head] | None = None
         self._head_only = False
         self._most = 0
         self._exchanges = 0
@@ -62,6 +63,7 @@ class Connection(asyncio.BufferedProtocol):
         self._pending = b""
         self._head: Head | None = None
         self._body: bytearray | None = None
+        self._counted: io.BytesIO | None = None
         self._place: memoryview | None = None
         self._filled = 0
         self._chunks: Chunks | None = None
@@ -73,7 +75,7 @@ class Connection(asyncio.BufferedProtocol):
         Raises BrokenError. Afterwards `reusable` tells whether another request may follow; a cancelled one leaves the
         connection closed.
         """
-        answer: asyncio.Future[Answer] = self._loop.create_future()
+        answer: asyncio.Future[Head] = self._loop.create_future()
         self._answer = answer
         self._head_only = head_only
         self._most = most
@@ -87,7 +89,8 @@ class Connection(asyncio.BufferedProtocol):
             self._unsent = memoryview(body)
             self._send()
         try:
-            return await answer
+            found = await answer
+            return Answer(found.status, found.headers, self._whole())
         finally:
             self._answer = None
             self._unsent = None
@@ -211,8 +214,11 @@ class Connection(asyncio.BufferedProtocol):
             self._pending = data[:length]
             self._finish(surplus=len(data) > length)
             return
-        self._body = bytearray(length)
-        self._place = memoryview(self._body)
+        # Received where it stays: the memory of a BytesIO becomes its value, without a copy. Lengthened by writing its last byte.
+        self._counted = io.BytesIO()
+        self._counted.seek(length - 1)
+        self._counted.write(b"\0")
+        self._place = self._counted.getbuffer()
         self._place[: len(data)] = data
         self._filled = len(data)
 
@@ -224,13 +230,16 @@ class Connection(asyncio.BufferedProtocol):
         head, answer = self._head, self._answer
         if head is None or answer is None or answer.done():
             return
-        if self._chunks is not None:
-            body = bytes(self._chunks.body)
-        else:
-            body = self._pending if self._body is None else bytes(self._body)
         self._place = None  # what comes now is none of it, be it only the end of the connection
         # An answer that came before the whole request was sent (a refusal) leaves the rest of it on the line.
         sent = not self._unsent and not self._transport.get_write_buffer_size()
         self.reusable = head.reusable and sent and not surplus and not self._to_its_end
         self.used = True
-        answer.set_result(Answer(head.status, head.headers, body))
+        answer.set_result(head)
+
+    def _whole(self) -> bytes:
+        if self._counted is not None:
+            return self._counted.getvalue()
+        if self._chunks is not None:
+            return bytes(self._chunks.body)
+        return self._pending if self._body is None else bytes(self._body)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import subprocess
@@ -120,22 +119,24 @@ async def test_redis_dies_in_mid_run_and_comes_back(redis_own: Server, gcs_endpo
     async def some_arrived() -> bool:
         return len(gcs_writes(gcs_endpoint, destination)) > 50
 
+    async def both_say(action: str) -> bool:
+        return line.logged(action) >= 2
+
     with line.running("work"), line.running("publish"):
         await until(some_arrived, line)
         # When Redis, queue and state in one, is killed and starts again
         redis_own.kill()
-        await asyncio.sleep(3)
+        # Then both processes say what they are waiting for
+        await until(lambda: both_say("redis_away"), line)
         arrived = len(gcs_writes(gcs_endpoint, destination))
         assert arrived < 1500, "the worker was too fast for this test: give it more objects"
         redis_own.start()
-        # Then the work goes on to its end
+        # And the work goes on to its end
         await until(lambda: one_job_done(line), line, 120)
         assert gcs_objects(gcs_endpoint, destination) == gcs_objects(gcs_endpoint, source)
         assert set(gcs_writes(gcs_endpoint, destination).values()) == {1}
         assert await line.left() == (0, 0)
-    # And both processes have said what they were waiting for
-    assert line.logged("redis_away") >= 2
-    assert line.logged("redis_back") >= 2
+        await until(lambda: both_say("redis_back"), line)
 
 
 async def test_nothing_is_lost_when_the_queue_loses_everything(

@@ -95,7 +95,7 @@ REASONS: dict[str, Meaning] = {
     "insufficientParentPermissions": Meaning(Forbidden, "share the folder with this account as Content manager or Editor"),
     "insufficientPermissions": Meaning(Unauthenticated, "the token lacks the Drive scope: sign in again (`brigade auth gdrive`)"),
     "appNotAuthorizedToFile": Meaning(
-        Forbidden, "nobody has not opened the file with this app: sign in with the whole Drive scope"
+        Forbidden, "the sign-in covers only files that were opened with this app: sign in with the whole Drive scope"
     ),
     "teamDriveMembershipRequired": Meaning(Forbidden, "add this account to the members of the shared drive"),
     "fileOwnerNotMemberOfTeamDrive": Meaning(Forbidden, "add the file's owner to the members of the shared drive"),
@@ -138,7 +138,7 @@ def failure(response: Response, doing: str, name: str, now: Callable[[], float],
         meaning = Meaning(_STATUSES.get(response.status) or (Unavailable if response.status >= 500 else Refused))
     if reason == "userRateLimitExceeded" and message.strip() == _UPLOAD_LIMIT:
         meaning = REASONS["uploadLimitExceeded"]
-    said = f": {message}" if message else ""
+    said = f": {message.rstrip('. ')}" if message else ""
     advice = f"; {meaning.advice}" if meaning.advice else ""
     text = f"cannot {doing} {name!r}: {response.status}{f' {reason}' if reason else ''}{said}{advice}"
     if meaning.kind is Parked:
