@@ -52,7 +52,7 @@ EMPTY_PAUSE = 0.2
 """Seconds between empty pulls: how long an empty one waits for messages is the service's own choice, it may be no time at all."""
 MOST_IDS = 1000
 """Ack ids per request. They are about 200 bytes long, a request may have 512 KiB."""
-CLOSE_PATIENCE = 5.0
+CLOSE_PATIENCE = 3.0
 _EMPTY = "empty"
 """Pub/Sub refuses a message with neither data nor attributes, so an empty one carries this attribute."""
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
+from common.cancelling import cancel
 from common.errors import BrigadeError
 from common.queues.outage import describe
 from common.telemetry import get_logger
@@ -58,11 +59,7 @@ class Pulling(Generic[Taken]):
 
     async def close(self) -> None:
         """Give up what is still under way, and have the rest handed back."""
-        left = set(self._left)
-        for pull in left:
-            pull.cancel()
-        if left:
-            await asyncio.wait(left)
+        await cancel(*self._left)
         await asyncio.sleep(0)  # the callbacks of the pulls that brought something after all run now
         if self._returning:
             await asyncio.wait(self._returning)

@@ -79,7 +79,7 @@ LONGEST_BLOCK = 5.0
 SOCKET_TIMEOUT = 15.0
 GONE_AFTER = 3600.0
 """Seconds of silence after which a consumer that holds nothing is removed from the group."""
-CLOSE_PATIENCE = 5.0
+CLOSE_PATIENCE = 3.0
 
 _PASSING_ANSWER = re.compile(r"(^|-)(OOM|READONLY|LOADING|MISCONF|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOREPLICAS|BUSY) ")
 _GROUP_GONE = re.compile(r"(^|-)NOGROUP |no such key")
