@@ -12,6 +12,7 @@ from common import trust
 from common.errors import SettingsError
 from common.settings import load
 from tests.bench.serve import certify
+from tests.servers import missing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,7 +54,7 @@ def test_a_named_folder_is_believed_and_no_list_beside_it(authority: Path, tmp_p
     try:
         digest = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except FileNotFoundError:
-        pytest.skip("no openssl command")
+        missing("the openssl command", "apt-get install openssl")
     (folder / f"{digest}.0").write_bytes(authority.read_bytes())
     environ = {"SSL_CERT_DIR": str(folder)}
     # Then what is in it is found when it is asked for, and nothing is there beforehand
