@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.errors import Refused, Unavailable
-from common.transport.connection import SLICE
+from common.transport.connection import SLICE, BrokenError, Connection
 from common.transport.http import Request, Transport
 from common.transport.message import Chunks, ProtocolError, request_head
 from tests.bench.serve import certify
@@ -161,6 +161,20 @@ async def test_a_connection_that_the_server_closed_meanwhile_is_replaced(transpo
         for _ in range(3):
             assert (await transport.send(Request("PUT", script.url + "/", body=b"x", expect=100))).body == b"ok"
         assert (script.connections, len(script.heads)) == (3, 5)
+
+
+async def test_a_connection_that_ends_before_it_is_used_is_noticed_at_once(transport: Transport) -> None:
+    # Given a connection that the server has closed between its opening and the first request
+    async with scripted(script := Script(), answering(script, OK)):
+        loop = asyncio.get_running_loop()
+        host, port = script.url.rpartition("/")[2].split(":")
+        scratch = memoryview(bytearray(1000))
+        raw, connection = await loop.create_connection(lambda: Connection(scratch), host, int(port))
+        raw.abort()
+        await asyncio.sleep(0)
+        # When a request is to be sent on it, then that fails, and does not wait until the silence has lasted too long
+        with pytest.raises(BrokenError, match="before the request was sent"):
+            await asyncio.wait_for(connection.exchange(b"GET / HTTP/1.1\r\n\r\n", b"", 10, head_only=False), 20)
 
 
 async def test_a_refusal_in_the_middle_of_a_large_body_is_heard(transport: Transport) -> None:
