@@ -12,6 +12,7 @@ import os
 import random
 import signal
 import socket
+import threading
 import time
 from contextlib import AsyncExitStack
 from functools import partial
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 log = get_logger(__name__)
 
 LONGEST_PAUSE = 30.0
+LAST_SECONDS = 3.0
 
 
 def run(settings: Settings, on_step: OnStep = ignore) -> int:
@@ -61,7 +63,14 @@ def run(settings: Settings, on_step: OnStep = ignore) -> int:
     keep_buffers(3 * settings.worker.buffer_bytes)
     collect_rarely()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(work(settings, on_step))
+        code = runner.run(work(settings, on_step))
+        # Everything is handed back and closed by now. The loop still waits for tasks that will not be cancelled, such as a blocking
+        # read that redis-py does not let go of; a container engine would kill us meanwhile, as if something had gone wrong.
+        last = threading.Timer(LAST_SECONDS, os._exit, [code])  # noqa: SLF001 - the one way out past the loop
+        last.daemon = True
+        last.start()
+    last.cancel()
+    return code
 
 
 async def work(settings: Settings, on_step: OnStep = ignore) -> int:
