@@ -64,9 +64,9 @@ def run(settings: Settings, on_step: OnStep = ignore) -> int:
     collect_rarely()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         code = runner.run(work(settings, on_step))
-        # Everything is handed back and closed by now. The loop still waits for tasks that will not be cancelled, such as a blocking
-        # read that redis-py does not let go of; a container engine would kill us meanwhile, as if something had gone wrong.
-        last = threading.Timer(LAST_SECONDS, os._exit, [code])  # noqa: SLF001 - the one way out past the loop
+        # Everything is handed back and closed by now. The loop still waits for tasks that will not be cancelled, such as a
+        # blocking read that redis-py does not let go of, and a container engine would kill us meanwhile.
+        last = threading.Timer(LAST_SECONDS, os._exit, [code])
         last.daemon = True
         last.start()
     last.cancel()
