@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
-from brigade.invocation import Invocation, examples, pass_invocation, run
+from brigade.invocation import Invocation, examples, pass_invocation
 from brigade.kill import on_step
+from common import loop
 from common.log_names import Program, main_program
 from common.settings import EVERYTHING
 from publisher import runner
@@ -31,4 +32,4 @@ def publish(invocation: Invocation, *, host: str | None, port: int | None, sweep
     """
     settings = invocation.load(EVERYTHING, BRIGADE_HTTP_HOST=host, BRIGADE_HTTP_PORT=port, BRIGADE_SWEEP_SECONDS=sweep_seconds)
     with main_program(Program.PUBLISHER):
-        return run(runner.run(settings, on_step(invocation.environ)))
+        return loop.run(runner.run(settings, on_step(invocation.environ)))

@@ -12,14 +12,12 @@ import os
 import random
 import signal
 import socket
-import threading
 import time
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import TYPE_CHECKING
 
-import uvloop
-
+from common import loop
 from common.cancelling import unless
 from common.errors import ObjectError, QueueUnavailable, SettingsError
 from common.queues.registry import open_large, open_queue
@@ -53,7 +51,6 @@ if TYPE_CHECKING:
 log = get_logger(__name__)
 
 LONGEST_PAUSE = 30.0
-LAST_SECONDS = 3.0
 
 
 def run(settings: Settings, on_step: OnStep = ignore) -> int:
@@ -62,25 +59,17 @@ def run(settings: Settings, on_step: OnStep = ignore) -> int:
     # the pages come back as faults (docs/performance.md).
     keep_buffers(3 * settings.worker.buffer_bytes)
     collect_rarely()
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        code = runner.run(work(settings, on_step))
-        # Everything is handed back and closed by now. The loop still waits for tasks that will not be cancelled, such as a
-        # blocking read that redis-py does not let go of, and a container engine would kill us meanwhile.
-        last = threading.Timer(LAST_SECONDS, os._exit, [code])
-        last.daemon = True
-        last.start()
-    last.cancel()
-    return code
+    return loop.run(work(settings, on_step))
 
 
 async def work(settings: Settings, on_step: OnStep = ignore) -> int:
     """One worker process. Raises SettingsError when queue or Redis refuse us; a service that is away is waited for."""
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
+    events = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+        events.add_signal_handler(number, stop.set)
     if (parent := multiprocessing.parent_process()) is not None:
-        loop.add_reader(parent.sentinel, _orphaned, loop, parent.sentinel, stop)
+        events.add_reader(parent.sentinel, _orphaned, events, parent.sentinel, stop)
     name = f"{socket.gethostname()}-{os.getpid()}"
     async with AsyncExitStack() as stack:
         store = await Store.open(settings.redis)

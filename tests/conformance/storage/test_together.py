@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from common.errors import (
 )
 from common.objects import StoredObject
 from common.storage.base import Absent, Matches
+from common.storage.retry import Policy, Retrier, RetryingWriter
 from tests.conformance.storage.backends import where
 from tests.conformance.storage.moves import NOISE, PLAIN, body, listed
 
@@ -24,11 +26,12 @@ if TYPE_CHECKING:
 
 
 async def test_many_at_once(writer: Writer, reader: Reader) -> None:
-    # Given fifty objects
+    # Given fifty objects, and the patience of a worker: rclone may answer one of them with 500
+    patient = RetryingWriter(writer, Retrier(Policy(first_delay=0.01), asyncio.sleep, random.random))
     bodies = {f"many/{number:02}": body(NOISE[number : number + 100 * number]) for number in range(50)}
 
     # When all are written at once, and all are read at once
-    await asyncio.gather(*(writer.put(key, each, Absent()) for key, each in bodies.items()))
+    await asyncio.gather(*(patient.put(key, each, Absent()) for key, each in bodies.items()))
     contents = await asyncio.gather(*(reader.read(key, None, None) for key in bodies))
 
     # Then nobody got somebody else's bytes

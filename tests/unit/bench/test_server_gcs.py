@@ -12,10 +12,9 @@ from typing import Any
 
 import pytest
 from google.api_core import exceptions
-from google.auth.credentials import AnonymousCredentials
-from google.cloud import storage
 from google.cloud.storage import transfer_manager
 
+from tests import google_storage
 from tests.unit.bench.talking import DIRECT, crc32c, read
 
 
@@ -23,7 +22,7 @@ class TestGcs:
     def test_google_s_own_client(self, server, fresh, monkeypatch):
         # Given a bucket made through the client
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
-        client = storage.Client(project="any", credentials=AnonymousCredentials())
+        client = google_storage.client()
         bucket, data = client.create_bucket(fresh), random.Random(5).randbytes(1_000_000)
 
         # When an object is put at once and another one in chunks
@@ -84,7 +83,7 @@ class TestGcs:
     def test_parts_of_the_xml_api_and_a_rename(self, server, fresh, monkeypatch, tmp_path):
         # Given a file of two parts, and something where it is to go
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
-        client = storage.Client(project="any", credentials=AnonymousCredentials())
+        client = google_storage.client()
         bucket, data = client.create_bucket(fresh), random.Random(6).randbytes(5 * 1024 * 1024 + 100)
         (tmp_path / "file").write_bytes(data)
         bucket.blob("there").upload_from_string(b"other")

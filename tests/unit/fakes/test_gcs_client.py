@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 from google.api_core import exceptions
-from google.auth.credentials import AnonymousCredentials
-from google.cloud import storage
 from google.cloud.storage.retry import DEFAULT_RETRY
 
+from tests import google_storage
 from tests.fakes.gcs import Fault, GcsServer, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from google.cloud import storage
 
 QUARTER = 256 * 1024
 NAMES = [
@@ -38,7 +39,7 @@ NAMES = [
 
 @pytest.fixture
 def bucket(server: GcsServer) -> Iterator[storage.Bucket]:
-    client = storage.Client(project="p", credentials=AnonymousCredentials(), client_options={"api_endpoint": server.url})
+    client = google_storage.client(endpoint=server.url)
     yield client.bucket("demo")
     client.close()
 
@@ -50,7 +51,7 @@ def quick_retry() -> object:
 def test_the_environment_variable_is_enough(server: GcsServer, monkeypatch: pytest.MonkeyPatch) -> None:
     # Given a client that knows only the emulator's address
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
-    client = storage.Client(project="p", credentials=AnonymousCredentials())
+    client = google_storage.client()
     # When it makes a bucket and an object
     client.create_bucket("made-here").blob("k").upload_from_string("text")
     # Then both are there

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 import google_crc32c
 import pytest
 from google.api_core import exceptions
-from google.auth.credentials import AnonymousCredentials
-from google.cloud import storage
 from google.cloud.storage import transfer_manager
 
+from tests import google_storage
 from tests.fakes.gcs import GcsServer
 from tests.unit.fakes.wire import Answer, ask
 
@@ -21,13 +20,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from google.cloud import storage
+
 MIB = 1024 * 1024
 DATA = random.Random(7).randbytes(5 * MIB)
 
 
 @pytest.fixture
 def bucket(server: GcsServer) -> Iterator[storage.Bucket]:
-    client = storage.Client(project="p", credentials=AnonymousCredentials(), client_options={"api_endpoint": server.url})
+    client = google_storage.client(endpoint=server.url)
     yield client.bucket("demo")
     client.close()
 
