@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from common.errors import Unavailable
 from common.storage.base import LARGEST_READ, Content
 from common.storage.cdn_answer import Declined, Reason, accept
+from common.storage.cdn_rest import Rest
 from common.telemetry import get_logger
 from common.transport.aws import encode_path
 from common.transport.http import Request
@@ -103,13 +104,16 @@ class Tally:
 class CdnReader:
     """`root` is the URL below which keys are, encoded: domain and prefix."""
 
-    def __init__(self, inner: Reader, root: str, urls: UrlSigner, transport: Transport, tally: Tally) -> None:
+    def __init__(
+        self, inner: Reader, root: str, urls: UrlSigner, transport: Transport, tally: Tally, *, rest: Rest | None = None
+    ) -> None:
         self.limits = inner.limits
         self.tally = tally
         self._s3 = inner
         self._root = root
         self._urls = urls
         self._transport = transport
+        self._rest = rest or Rest()
         self._looked: OrderedDict[str, StoredObject] = OrderedDict()
 
     async def stat(self, key: str) -> StoredObject | None:
@@ -154,10 +158,14 @@ class CdnReader:
         signed = self._url(key)
         headers = [("range", f"bytes={span.start}-{span.end - 1}")] if span is not None else []
         expect = due.size if span is None else len(span)
+        if not self._rest.disturb():
+            raise Declined(Reason.RESTING, "the edge gave no answer several times in a row: it is left alone for half a minute")
         try:
             response = await self._transport.send(Request("GET", signed.url, headers, expect=expect))
         except Unavailable as error:
+            self._rest.failed()
             raise Declined(Reason.BROKEN, str(error)) from None
+        self._rest.answered()
         return accept(response, span, due, signed)
 
     def _url(self, key: str) -> Signed:

@@ -48,6 +48,8 @@ class Reason(StrEnum):
     """A 403 or another error page that names none of these: a firewall, a country, a domain that is not the distribution's."""
     BROKEN = "broken"
     """No answer, or one that ended before the length that it announced, or went on behind it."""
+    RESTING = "resting"
+    """Not asked, because it gave no answer a moment ago (`cdn_rest`)."""
     UNAVAILABLE = "unavailable"
     """The edge or its origin is away or asks for fewer requests."""
 

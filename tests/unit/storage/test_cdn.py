@@ -17,6 +17,7 @@ from common.objects import Headers, Span, StoredObject, Version
 from common.storage.base import LARGEST_READ, Content, Limits
 from common.storage.cdn import CdnReader, Tally
 from common.storage.cdn_answer import Reason
+from common.storage.cdn_rest import Rest
 from common.transport.aws import encode_path
 from common.transport.cloudfront import CannedSigner, CustomSigner, KeyPair, PrefixSigner, Public, Terms
 from common.transport.http import Transport
@@ -87,7 +88,8 @@ class World:
 
     def through(self, urls: UrlSigner, prefix: str = "") -> CdnReader:
         root = f"{self.edge.url}/{encode_path(prefix)}"
-        self.reader = CdnReader(self.bucket, root, urls, self.transport, Tally("photos", lambda: self.now[0]))
+        clock = lambda: self.now[0]  # noqa: E731
+        self.reader = CdnReader(self.bucket, root, urls, self.transport, Tally("photos", clock), rest=Rest(clock))
         return self.reader
 
     def put(self, key: str, data: bytes = DATA, **headers: str) -> Version:
@@ -336,6 +338,31 @@ async def test_an_edge_that_is_away_costs_an_attempt_and_no_object(world: World)
     # Then S3 brings it
     assert (await world.reader.read("key", None, version)).data == DATA
     assert world.declined == {Reason.BROKEN: 1}
+
+
+async def test_an_edge_that_does_not_answer_is_left_alone_and_looked_at_now_and_then(world: World) -> None:
+    # Given an edge that breaks off whatever it is asked
+    version = world.put("key")
+    read = lambda: world.reader.read("key", None, version)  # noqa: E731
+    world.edge.moods = [Mood.CUT] * 4
+
+    # When much is read meanwhile
+    for _ in range(10):
+        assert (await read()).data == DATA
+
+    # Then it was asked three times, and once more half a minute later
+    assert world.declined == {Reason.BROKEN: 3, Reason.RESTING: 7}
+    world.now[0] += 31
+    await read()
+    await read()
+    assert world.declined == {Reason.BROKEN: 4, Reason.RESTING: 8}
+
+    # And when it answers that one, everything comes from it again
+    world.now[0] += 31
+    await read()
+    await read()
+    assert world.reader.tally.accepted == 2
+    assert world.declined == {Reason.BROKEN: 4, Reason.RESTING: 8}
 
 
 async def test_a_transport_that_is_closed_is_no_reason_to_go_on(world: World) -> None:
