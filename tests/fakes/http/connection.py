@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _MOST_BUFFERED = 1024 * 1024
 _SLICE = 256 * 1024
+_LINGER_SECONDS = 2.0
 
 log = logging.getLogger(__name__)
 
@@ -151,7 +152,8 @@ class Connection(asyncio.Protocol):
             continue
         request = self._parse(raw)
         response = await self._server.answer(request)
-        if response.framing is Framing.CLOSE or not request.keep_alive:
+        # What is closed without a word (Connection: close) may be given the client's next request first.
+        if response.framing is Framing.CLOSE or not request.keep_alive or request.body.withheld:
             response.end = response.end if response.end is End.RESET else End.CLOSE
         if response.status:
             await self._send(request, response)
@@ -161,7 +163,24 @@ class Connection(asyncio.Protocol):
                 await asyncio.sleep(0.02)  # an RST overtakes what the client has not read yet
             self.reset()
             return False
-        return await request.body.drain() and response.end is End.KEEP
+        if request.body.withheld:
+            await self._linger()
+        else:
+            await request.body.drain()
+        return response.end is End.KEEP
+
+    async def _linger(self) -> None:
+        """A client that tires of waiting sends its body after all, and a close over bytes that nobody has read is a reset, which
+        may overtake the answer.
+        """
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LINGER_SECONDS):
+                while True:
+                    self.buffer.clear()
+                    self._took()
+                    await self.wait()
 
     def _parse(self, raw: bytes) -> Request:
         first, *lines = raw.decode("latin-1").lstrip("\r\n").split("\r\n")

@@ -101,14 +101,16 @@ class Body:
                 return answer
             await self._connection.wait()
 
-    async def drain(self) -> bool:
-        """Throw the rest away so that the next request can follow; False when the client may never send it."""
-        if self._expect and (self._chunked or self._remaining):
-            return False
+    @property
+    def withheld(self) -> bool:
+        """Whether the client waits to be asked for it (100-continue), and after any other answer may never send it."""
+        return self._expect and (self._chunked or self._remaining > 0)
+
+    async def drain(self) -> None:
+        """Throw the rest away so that the next request can follow."""
         self._mark = None
         async for _ in self.stream():
             continue
-        return True
 
     def _continue(self) -> None:
         if self._expect:

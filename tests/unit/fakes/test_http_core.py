@@ -100,6 +100,17 @@ def test_100_continue_is_not_said_when_the_request_is_refused(echo: Echo) -> Non
     text = raw(echo, b"PUT /refuse HTTP/1.1\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n")
     assert text.startswith(b"HTTP/1.1 403 Forbidden")
     assert b"100 Continue" not in text
+    # And the client is told not to send another request on this connection
+    assert b"\r\nConnection: close\r\n" in text
+
+
+def test_a_client_that_sends_what_it_was_not_asked_for_still_reads_the_answer(echo: Echo) -> None:
+    # Given a client that waits, and then sends a body of more than the sockets hold
+    with socket.create_connection((echo.host, echo.port), timeout=20) as sock:
+        sock.sendall(b"PUT /refuse HTTP/1.1\r\nContent-Length: 20000000\r\nExpect: 100-continue\r\n\r\n")
+        sock.sendall(bytes(20_000_000))
+        # Then the refusal has arrived
+        assert sock.recv(1000).startswith(b"HTTP/1.1 403 Forbidden")
 
 
 def test_an_unread_body_does_not_disturb_the_next_request(echo: Echo) -> None:
