@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from common.checksums import crc32c, join
+from common.checksums import crc32c, crc64nvme
 from common.errors import ChecksumMismatch, DestinationConflict, ObjectError, SourceChanged, UploadLost
 from common.objects import UNSIZED, Headers
 from common.state.uploads import Saved
@@ -17,6 +17,7 @@ from common.telemetry import get_logger
 from worker.carry import LENIENT
 from worker.lanes import Lane
 from worker.unsized import write
+from worker.verify import whole_crc32c
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,7 +69,7 @@ class Transfer:
         """
         if plan.part_bytes is None:
             return await self._whole(task, plan, precondition)
-        return await _Parts(self, task, plan, precondition).move()
+        return await _Parts(self, task, plan, precondition, await self._at_source(task)).move()
 
     async def discard(self, task: Task) -> None:
         """Free what an earlier attempt left at the service, when nobody will go on with it: unfinished uploads are billed."""
@@ -77,6 +78,12 @@ class Transfer:
             upload = await self.writer.begin(task.key, saved.size, Headers(), Absent(), saved.token)
             await _abort(upload, task)
             await self.uploads.forget(task.route, task.key)
+
+    async def _at_source(self, task: Task) -> StoredObject:
+        found = await self.reader.stat(task.key)
+        if found is None or found.version.token != task.version.token or found.size != task.size:
+            raise SourceChanged(f"{task.key!r} is no longer the version that was listed")
+        return found
 
     async def _whole(self, task: Task, plan: Plan, precondition: Precondition) -> Moved:
         most_held = 2 * self.reader.limits.largest_unsized if plan.size == UNSIZED else plan.most_held
@@ -103,13 +110,14 @@ class Transfer:
 class _Parts:
     """One object moved in parts; begun anew, or gone on with where another worker stopped."""
 
-    def __init__(self, transfer: Transfer, task: Task, plan: Plan, precondition: Precondition) -> None:
+    def __init__(self, transfer: Transfer, task: Task, plan: Plan, precondition: Precondition, source: StoredObject) -> None:
         if plan.part_bytes is None:
             raise ValueError("the plan has no parts")
         self._transfer = transfer
         self._task = task
         self._part_bytes = plan.part_bytes
         self._precondition = precondition
+        self._source = source
         self._spans: Sequence[Span] = tuple(plan.spans())
         self._reader = transfer.reader
         self._writer = transfer.writer
@@ -126,7 +134,7 @@ class _Parts:
         try:
             await self._move_parts(upload)
             receipts = [self._receipts[number] for number in range(len(self._spans))]
-            checksum = _whole_checksum(receipts)
+            checksum = whole_crc32c(receipts, self._source)
             written = await upload.complete(receipts, checksum)
         except ObjectError as error:
             if not error.retryable or isinstance(error, _NOT_RESUMED):
@@ -142,7 +150,7 @@ class _Parts:
     async def _open(self) -> Upload:
         """The upload that an earlier attempt left, if it can be gone on with; else a new one, noted before its first part."""
         task, precondition = self._task, _described(self._precondition)
-        carried = self._transfer.rules.carry(await self._at_source(), task, self._writer.limits)
+        carried = self._transfer.rules.carry(self._source, task, self._writer.limits)
         headers, self._lost = carried.headers, carried.lost
         saved = await self._uploads.find(task.route, task.key)
         if saved is not None and saved.continues(task.version.token, task.size, self._part_bytes, precondition):
@@ -162,12 +170,6 @@ class _Parts:
         begun = Saved(upload.token, task.version.token, task.size, self._part_bytes, precondition)
         await self._uploads.begun(task.route, task.key, begun)
         return upload
-
-    async def _at_source(self) -> StoredObject:
-        found = await self._reader.stat(self._task.key)
-        if found is None or found.version.token != self._task.version.token or found.size != self._task.size:
-            raise SourceChanged(f"{self._task.key!r} is no longer the version that was listed")
-        return found
 
     async def _move_parts(self, upload: Upload) -> None:
         parallel = self._writer.limits.parallel_parts
@@ -199,6 +201,8 @@ class _Parts:
         if before is not None:
             await before
         receipt = await upload.part(number, span.start, content.data, crc32c(content.data))
+        if self._source.crc64nvme is not None:
+            receipt = replace(receipt, crc64nvme=crc64nvme(content.data))
         self._on_step(Step.PART_WRITTEN)
         self._receipts[number] = receipt
         if receipt.stored:
@@ -211,13 +215,6 @@ class _Parts:
             self._held_to_the_end = len(span)
         else:
             self._budget.give(Lane.LARGE, len(span))
-
-
-def _whole_checksum(receipts: Sequence[PartReceipt]) -> int:
-    whole = 0
-    for receipt in receipts:
-        whole = join(whole, receipt.crc32c, receipt.size)
-    return whole
 
 
 def _described(precondition: Precondition) -> str:

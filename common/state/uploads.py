@@ -50,8 +50,7 @@ class Uploads:
         receipts = []
         for name, value in fields.items():
             if name.isdecimal():
-                size, crc32c, token = value.split(":", 2)
-                receipts.append(PartReceipt(int(name), int(size), int(crc32c), token))
+                receipts.append(_receipt(int(name), value))
         return Saved(
             fields["token"],
             fields["version"],
@@ -74,7 +73,8 @@ class Uploads:
         )
 
     async def arrived(self, route: str, key: str, receipt: PartReceipt) -> None:
-        value = f"{receipt.size}:{receipt.crc32c}:{receipt.token}"
+        crc64nvme = "" if receipt.crc64nvme is None else f"/{receipt.crc64nvme}"
+        value = f"{receipt.size}:{receipt.crc32c}{crc64nvme}:{receipt.token}"
         await self._store.send([("HSET", self._name(route, key), receipt.number, value)])
 
     async def forget(self, route: str, key: str) -> None:
@@ -82,3 +82,9 @@ class Uploads:
 
     def _name(self, route: str, key: str) -> str:
         return self._store.keys.upload(route, digest(key_bytes(key)).hex())
+
+
+def _receipt(number: int, value: str) -> PartReceipt:
+    size, sums, token = value.split(":", 2)
+    crc32c, _, crc64nvme = sums.partition("/")
+    return PartReceipt(number, int(size), int(crc32c), token, crc64nvme=int(crc64nvme) if crc64nvme else None)

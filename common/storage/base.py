@@ -79,7 +79,7 @@ Precondition = Absent | Matches
 class Content:
     """The answer to a read: the object that the bytes belong to (whole size, version, headers) and the bytes asked for.
 
-    Of a whole object whose `crc32c` is told, the reader has compared it with the bytes.
+    Of a whole object whose checksum is told, the reader has compared it with the bytes.
     """
 
     object: StoredObject
@@ -116,6 +116,8 @@ class PartReceipt:
     token: str = ""
     stored: bool = True
     """False: the upload keeps the bytes until `complete`; in another process they are to be given to it again."""
+    crc64nvme: int | None = None
+    """Filled in by who moves the parts, for a source that keeps this checksum."""
 
 
 class Reader(Protocol):

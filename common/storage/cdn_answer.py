@@ -2,7 +2,7 @@
 
 An edge keeps what it once fetched (https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/Expiration.html), may pack
 it, caches ranges apart from each other, and answers with pages of its own. A status of 200 proves nothing here: version, length,
-encoding and range do, and the CRC32C where S3 keeps one.
+encoding and range do, and the checksum where S3 keeps one.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-import google_crc32c
-
+from common.checksums import crc32c, crc64nvme
 from common.storage.s3_headers import etag, from_wire
 
 if TYPE_CHECKING:
@@ -85,9 +84,15 @@ def accept(response: Response, span: Span | None, due: StoredObject, signed: Sig
     expected = due.size if span is None else len(span)
     if len(response.body) != expected:
         raise Declined(Reason.TRUNCATED, f"{expected} bytes were due, {len(response.body)} came")
-    if span is None and due.crc32c is not None and google_crc32c.value(response.body) != due.crc32c:
-        raise Declined(Reason.CORRUPT, "the bytes do not match the CRC32C that S3 keeps of them")
+    if span is None and not _matches(response.body, due):
+        raise Declined(Reason.CORRUPT, "the bytes do not match the checksum that S3 keeps of them")
     return response.body
+
+
+def _matches(data: bytes, due: StoredObject) -> bool:
+    if due.crc32c is not None:
+        return crc32c(data) == due.crc32c
+    return due.crc64nvme is None or crc64nvme(data) == due.crc64nvme
 
 
 def _check_range(response: Response, span: Span | None, due: StoredObject) -> None:

@@ -11,8 +11,7 @@ import os
 from itertools import islice
 from typing import TYPE_CHECKING
 
-import google_crc32c
-
+from common.checksums import crc32c
 from common.errors import ChecksumMismatch, InvalidName, Refused, SourceChanged, SourceMissing
 from common.storage.base import LARGEST_READ, MIB, Content, Limits, Page
 from common.storage.file_listing import Skipped, walk
@@ -93,7 +92,7 @@ class FileReader:
                 if len(data) != end - start or token(os.fstat(descriptor)) != token(before):
                     raise SourceChanged(f"{where} was changed while it was read")
                 found = describe(key, before, read_note(descriptor, before))
-                if end - start == before.st_size and found.crc32c not in (None, google_crc32c.value(data)):
+                if end - start == before.st_size and found.crc32c not in (None, crc32c(data)):
                     raise ChecksumMismatch(
                         f"{where}: the bytes are not those that were written, and nobody says to have changed them"
                     )

@@ -22,8 +22,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-import google_crc32c
-
+from common.checksums import crc32c as checksum
 from common.errors import ChecksumMismatch, InvalidName, ObjectError, PreconditionFailed, Refused, TooLarge, UploadLost
 from common.storage.base import MIB, Absent, PartReceipt
 from common.storage.file_note import Note, describe, kept, source_modified_ns, stat_file, write_note
@@ -95,7 +94,7 @@ class FileWriter:
         steps = segments(key)
         if len(body.data) > self.limits.largest_put:
             raise TooLarge(f"{key!r}: one put takes {self.limits.largest_put} bytes, this is {len(body.data)}")
-        _compare(key, google_crc32c.value(body.data), body.crc32c)
+        _compare(key, checksum(body.data), body.crc32c)
         name = self._staging.create(0)
         try:
             with self._staging.file(name) as descriptor:
@@ -186,7 +185,7 @@ class FileUpload:
     def _part(self, number: int, offset: int, data: bytes, crc32c: int) -> PartReceipt:
         if offset + len(data) > self._size:
             raise Refused(f"{self._key!r}: part {number} ends behind the {self._size} bytes of the upload")
-        _compare(f"part {number} of {self._key}", google_crc32c.value(data), crc32c)
+        _compare(f"part {number} of {self._key}", checksum(data), crc32c)
         try:
             with self._staging.file(self.token) as descriptor:
                 write_all(descriptor, data, offset)
@@ -228,7 +227,7 @@ def _checksum(descriptor: int, size: int) -> int:
     """Of what the file really holds: read back, since a part that was never written leaves a hole and no error."""
     crc32c = 0
     for start in range(0, size, BLOCK):
-        crc32c = google_crc32c.extend(crc32c, os.pread(descriptor, min(BLOCK, size - start), start))
+        crc32c = checksum(os.pread(descriptor, min(BLOCK, size - start), start), crc32c)
     return crc32c
 
 

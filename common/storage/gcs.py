@@ -8,8 +8,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import google_crc32c
-
+from common.checksums import crc32c as checksum
 from common.errors import ChecksumMismatch, PreconditionFailed, SourceChanged, SourceMissing, Unavailable
 from common.objects import StoredObject, Version
 from common.storage.base import LARGEST_READ, MIB, TIB, Content, Limits
@@ -129,7 +128,7 @@ class GcsReader:
         whole = span is None or (span.start == 0 and size == len(span))
         crc32c = _CRC32C.search(wire.get("x-goog-hash", ""))
         stated = int.from_bytes(base64.b64decode(crc32c[1]), "big") if crc32c else None
-        if whole and stated is not None and stated != google_crc32c.value(data):
+        if whole and stated is not None and stated != checksum(data):
             raise ChecksumMismatch(f"cannot read {name!r}: the bytes do not match the CRC32C that GCS keeps of them")
         if found is None:
             found = StoredObject(key=key, size=size, version=Version(wire.get("x-goog-generation", "")), crc32c=stated)

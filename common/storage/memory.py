@@ -14,8 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-import google_crc32c
-
+from common.checksums import crc32c as checksum
 from common.errors import (
     ChecksumMismatch,
     InvalidName,
@@ -277,6 +276,6 @@ def _encoded(prefix: str, key: str) -> bytes:
 
 
 def _compare(what: str, data: bytes, crc32c: int) -> None:
-    found = google_crc32c.value(data)
+    found = checksum(data)
     if found != crc32c:
         raise ChecksumMismatch(f"{what}: the bytes have crc32c {found:08x}, {crc32c:08x} was announced")

@@ -20,7 +20,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from common.checksums import crc32c
+from common.checksums import crc32c, crc64nvme
 from common.objects import Headers, StoredObject, Version
 from common.storage.metadata import MOST_METADATA, fitting
 
@@ -39,6 +39,7 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch
 _CHECKSUM = "x-amz-checksum-"
 _RECKONED: Mapping[str, Callable[[bytes], bytes]] = {
     "crc32c": lambda data: crc32c(data).to_bytes(4, "big"),
+    "crc64nvme": lambda data: crc64nvme(data).to_bytes(8, "big"),
     "crc32": lambda data: zlib.crc32(data).to_bytes(4, "big"),
     "sha256": lambda data: hashlib.sha256(data).digest(),
     "sha1": lambda data: hashlib.sha1(data, usedforsecurity=False).digest(),
@@ -134,6 +135,7 @@ def stored(key: str, size: int, wire: Mapping[str, str], *, believed: bool = Fal
         modified=_date(modified) if modified else None,
         headers=from_wire(wire),
         crc32c=whole_crc32c(wire, believed=believed),
+        crc64nvme=_whole_crc64nvme(wire, believed=believed),
         storage_class=wire.get(_CLASS),
         tags=int(tags) if tags.isdecimal() else 0,
     )
@@ -149,17 +151,11 @@ def whole_crc32c(wire: Mapping[str, str], *, believed: bool = False) -> int | No
     (https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html). There are servers that call it
     FULL_OBJECT: objects put in parts (their ETag says so) have one only where the service is believed.
     """
-    in_parts = "-" in wire.get("etag", "")
-    kind = wire.get("x-amz-checksum-type", "COMPOSITE" if in_parts else "FULL_OBJECT")
-    if kind != "FULL_OBJECT" or (in_parts and not believed):
-        return None
-    return crc32c_of(wire.get("x-amz-checksum-crc32c", ""))
+    return crc32c_of(wire.get("x-amz-checksum-crc32c", "")) if _of_all_bytes(wire, believed=believed) else None
 
 
 def is_whole(data: bytes, wire: Mapping[str, str], *, believed: bool) -> bool:
-    """Whether the bytes are those of which S3 keeps a checksum. True where it keeps none that we can reckon: CRC64NVME, which it
-    adds to objects that came without one, is not to be had at a sensible price.
-    """
+    """Whether the bytes are those of which S3 keeps a checksum. True where it keeps none of all bytes."""
     if ("-" in wire.get("etag", "") and not believed) or wire.get("x-amz-checksum-type", "FULL_OBJECT") != "FULL_OBJECT":
         return True
     for algorithm, reckon in _RECKONED.items():
@@ -171,11 +167,26 @@ def is_whole(data: bytes, wire: Mapping[str, str], *, believed: bool) -> bool:
 
 def crc32c_of(text: str) -> int | None:
     """From base64; None for what is no CRC32C, such as a composite one with its number of parts behind it."""
+    return _unsigned(text, 4)
+
+
+def _of_all_bytes(wire: Mapping[str, str], *, believed: bool) -> bool:
+    in_parts = "-" in wire.get("etag", "")
+    kind = wire.get("x-amz-checksum-type", "COMPOSITE" if in_parts else "FULL_OBJECT")
+    return kind == "FULL_OBJECT" and (believed or not in_parts)
+
+
+def _whole_crc64nvme(wire: Mapping[str, str], *, believed: bool) -> int | None:
+    """S3 adds it to whatever came without a checksum, and it is always of all bytes."""
+    return _unsigned(wire.get("x-amz-checksum-crc64nvme", ""), 8) if _of_all_bytes(wire, believed=believed) else None
+
+
+def _unsigned(text: str, size: int) -> int | None:
     try:
         raw = base64.b64decode(text, validate=True)
     except binascii.Error:
         return None
-    return int.from_bytes(raw, "big") if len(raw) == 4 else None
+    return int.from_bytes(raw, "big") if len(raw) == size else None
 
 
 def _ascii(value: str) -> str:

@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 MIB = 1024 * 1024
 NOISE = random.Random(5).randbytes(13 * MIB)
-LARGE = ("large/conflict", "large/error behind a 200", "large/lost", "large/slow")
+LARGE = ("large/changed on the way", "large/conflict", "large/error behind a 200", "large/lost", "large/slow")
 TEXT = {"content-type": "text/x"}
 STORED = {"compat": "aws", "storage_class": "STANDARD_IA", "encryption": "aws:kms"}
 
@@ -49,6 +49,7 @@ async def test_s3_to_s3_as_aws_is(line: Line) -> None:
             Fault(Kind.ERROR_IN_200, "CompleteMultipartUpload", key="error", status=500),
             Fault(Kind.LOSE_REPLY, "CompleteMultipartUpload", key="lost"),
             Fault(Kind.CORRUPT, "GetObject", key="unicode/", times=2),
+            Fault(Kind.CORRUPT, "GetObject", key="large/changed"),
         )
         options = "".join(f'{name} = "{value}"\n' for name, value in STORED.items())
         settings(line, server, f"[route.source_options]\nrequester_pays = true\n[route.destination_options]\n{options}")

@@ -11,6 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from common import telemetry
+from common.checksums import crc64nvme
 from common.config import LogSettings
 from common.errors import SourceChanged, SourceMissing, Unavailable
 from common.objects import Headers, Span, StoredObject, Version
@@ -42,7 +43,8 @@ class Bucket:
 
     def __init__(self, origin: DictOrigin) -> None:
         self.asked: list[str] = []
-        self.crc32c: int | None = None
+        self.keeps: dict[str, int] = {}
+        """Checksums of its objects."""
         self._origin = origin
 
     async def stat(self, key: str) -> StoredObject | None:
@@ -74,7 +76,7 @@ class Bucket:
             return None
         headers = Headers(found.headers.get("content-type"), content_encoding=found.headers.get("content-encoding"))
         token = found.headers["etag"].strip('"')
-        return StoredObject(key, len(found.body), Version(token), headers=headers, crc32c=self.crc32c)
+        return StoredObject(key, len(found.body), Version(token), headers=headers, **self.keeps)  # type: ignore[arg-type]
 
 
 class World:
@@ -204,7 +206,7 @@ BAD = [
 async def test_no_bad_answer_becomes_an_object(world: World, lines, mood: Mood, span: Span | None, reason: Reason) -> None:
     # Given an object, of which S3 keeps a checksum, and an edge in a bad mood
     version = world.put("key")
-    world.bucket.crc32c = google_crc32c.value(DATA)
+    world.bucket.keeps = {"crc32c": google_crc32c.value(DATA)}
     world.edge.mood = mood
 
     # When it is read
@@ -225,6 +227,17 @@ async def test_no_bad_answer_becomes_an_object(world: World, lines, mood: Mood, 
     world.edge.mood = None
     assert (await world.reader.read("key", span, version)).data == content.data
     assert world.reader.tally.accepted == 1
+
+
+async def test_the_checksum_that_s3_adds_by_itself_is_compared_too(world: World) -> None:
+    # Given an object that was put without a checksum, and an edge that changes a byte
+    version = world.put("key")
+    world.bucket.keeps = {"crc64nvme": crc64nvme(DATA)}
+    world.edge.mood = Mood.CORRUPT
+    # When it is read
+    # Then the bytes are S3's
+    assert (await world.reader.read("key", None, version)).data == DATA
+    assert world.declined == {Reason.CORRUPT: 1}
 
 
 @pytest.mark.parametrize("span", [None, SPAN], ids=["all", "span"])

@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from common import report
-from common.checksums import crc32c
+from common.checksums import crc32c, crc64nvme
 from common.errors import ChecksumMismatch, Forbidden, PreconditionFailed, RateLimited, Unavailable, UploadLost
 from common.objects import Headers
 from common.state.cache import Claim, Kind
 from common.steps import Step
-from common.storage.base import MIB, Absent, Body
+from common.storage.base import MIB, Absent, Body, PartReceipt
 from common.storage.names import SOURCE_MODIFIED, SOURCE_SIZE, SOURCE_VERSION
 from common.task import encode
 from tests.unit.worker.conftest import ATTEMPTS, ROUTE, Delivered, World, noise
 from worker.transfer import PARALLEL_PARTS
+from worker.verify import whole_crc32c
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -440,6 +441,52 @@ async def test_a_cancelled_delivery_leaves_nothing_that_is_not_known(world: Worl
     assert delivery.fate == []
     saved = await world.uploads.find(ROUTE, "k")
     assert ([saved.token] if saved else []) == list(world.destination_store.uploads)
+
+
+@pytest.mark.parametrize("kept", ["crc32c", "crc64nvme"])
+async def test_wrong_bytes_in_a_part_are_noticed_by_the_checksum_of_the_whole(world: World, kept: str) -> None:
+    # Given a source that keeps one checksum of the whole object, and a path on which a byte of a part is changed once
+    data = noise(4 * MIB)
+    changes = [True]
+
+    async def stat(plain: Callable[..., object], key: str) -> object:
+        found: StoredObject = await plain(key)  # type: ignore[misc]
+        return replace(found, crc32c=None, crc64nvme=crc64nvme(data)) if kept == "crc64nvme" else found
+
+    async def read(plain: Callable[..., object], key: str, span: Span | None, version: Version | None) -> object:
+        content: Content = await plain(key, span, version)  # type: ignore[misc]
+        if span is None or span.start == 0 or not changes:
+            return content
+        changes.pop()
+        return replace(content, data=bytes([content.data[0] ^ 1]) + content.data[1:])
+
+    world.reader = Faulty(world.source_reader, stat=stat, read=read)  # type: ignore[assignment]
+    task = await world.task(await world.put("k", data))
+
+    # When it is moved
+    first = await world.replicate(task)
+
+    # Then nothing has become of it, and nothing is left to be gone on with
+    assert first.fate == ["nack"]
+    assert await world.destination_writer.stat("k") is None
+    assert world.destination_store.uploads == {}
+    assert await world.uploads.find(ROUTE, "k") is None
+
+    # And the next attempt begins anew
+    assert (await world.replicate(task)).fate == ["ack"]
+    assert await world.arrived("k") == data
+
+
+async def test_parts_of_which_one_checksum_is_not_known_are_held_against_the_other(world: World) -> None:
+    # Given parts that a worker of an older release has moved, and what the source keeps
+    data = noise(3000)
+    halves = [PartReceipt(0, 1000, crc32c(data[:1000])), PartReceipt(1, 2000, crc32c(data[1000:]), crc64nvme=1)]
+    source = replace(await world.put("k", data), crc64nvme=crc64nvme(data))
+    # When they are joined
+    # Then the CRC32C alone decides
+    assert whole_crc32c(halves, source) == crc32c(data)
+    with pytest.raises(ChecksumMismatch, match="CRC32C"):
+        whole_crc32c(halves, replace(source, crc32c=1))
 
 
 async def test_wrong_bytes_never_become_an_object(world: World) -> None:
