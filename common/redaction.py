@@ -50,11 +50,11 @@ def redact(text: str) -> str:
     return _SECRETS.sub(_masked, text)
 
 
-def printable(text: str, longest: int = LONGEST_TEXT) -> str:
+def printable(text: str) -> str:
     """One line that a terminal shows as it is: control and direction characters escaped, the end cut off where it is too long."""
-    if text.isascii() and text.isprintable() and len(text) <= longest:
+    if text.isascii() and text.isprintable() and len(text) <= LONGEST_TEXT:
         return text
-    return _cut(_UNPRINTABLE.sub(_escaped, text[: longest + 1]), len(text), longest)
+    return _cut(_UNPRINTABLE.sub(_escaped, text[: LONGEST_TEXT + 1]), len(text), LONGEST_TEXT)
 
 
 def clean(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -54,7 +54,7 @@ class FileWriter:
         self._staging = staging
 
     @classmethod
-    def open(cls, tree: Tree, limits: Limits, *, leftover_seconds: float = DAY, now: float | None = None) -> FileWriter:
+    def open(cls, tree: Tree, limits: Limits, *, now: float | None = None) -> FileWriter:
         """A writer that knows whether its filesystem keeps metadata (`limits.keeps_metadata`), with leftovers removed.
 
         A directory that cannot be used is not reported here but by every call, as other backends do.
@@ -62,7 +62,7 @@ class FileWriter:
         staging = Staging(tree)
         moment = time.time() if now is None else now
         try:
-            removed = staging.sweep(moment - leftover_seconds)
+            removed = staging.sweep(moment - DAY)
             room = staging.room_for_notes()
         except ObjectError as error:
             log.debug("the directory cannot be looked at", action="staging_unknown", location=tree.root, error=str(error))

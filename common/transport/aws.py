@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 UNSIGNED = "UNSIGNED-PAYLOAD"
-EMPTY = hashlib.sha256(b"").hexdigest()
 
 _ALGORITHM = "AWS4-HMAC-SHA256"
 _NARROW = re.compile(r"(?:\S+(?: \S+)*)?").fullmatch
@@ -120,16 +119,16 @@ def encode_query(pairs: Sequence[tuple[str, str]]) -> str:
 class _Scope:
     """What all signatures of one second and one key pair share."""
 
-    def __init__(self, second: int, credentials: Credentials, region: str, service: str) -> None:
+    def __init__(self, second: int, credentials: Credentials, region: str) -> None:
         self.second = second
         self.credentials = credentials
         self.stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(second))
         day = self.stamp[:8]
-        scope = f"{day}/{region}/{service}/aws4_request"
+        scope = f"{day}/{region}/s3/aws4_request"
         self.preamble = f"{_ALGORITHM}\n{self.stamp}\n{scope}\n"
         self.credential = f"{_ALGORITHM} Credential={credentials.access_key_id}/{scope}, SignedHeaders="
         key = f"AWS4{credentials.secret_access_key}".encode()
-        for step in (day, region, service, "aws4_request"):
+        for step in (day, region, "s3", "aws4_request"):
             key = hmac.digest(key, step.encode(), "sha256")
         # HMAC by hand (RFC 2104): both halves of the key are hashed once a second, and a signature costs two copies and not
         # two look-ups of the algorithm.
@@ -145,14 +144,13 @@ class _Scope:
 
 
 class Signer:
-    """Signs requests for one service in one region. What a second's requests share is kept: a signature costs a few microseconds.
+    """Signs requests to S3 in one region. What a second's requests share is kept: a signature costs a few microseconds.
 
     `now` gives seconds since the epoch.
     """
 
-    def __init__(self, region: str, service: str = "s3", *, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, region: str, *, now: Callable[[], float] = time.time) -> None:
         self._region = region
-        self._service = service
         self._now = now
         self._scope: _Scope | None = None
 
@@ -165,14 +163,13 @@ class Signer:
         *,
         query: str = "",
         headers: Sequence[tuple[str, str]] = (),
-        payload_hash: str = UNSIGNED,
     ) -> list[tuple[str, str]]:
-        """The headers to send: those given, and the date, the payload hash, the token and the signature over all of them.
+        """The headers to send: those given, and the date, the token and the signature over all of them. The body is not signed.
 
         `path` and `query` are already encoded (`encode_path`, `encode_query`).
         """
         scope = self._current(credentials)
-        sent = [*headers, ("x-amz-content-sha256", payload_hash), ("x-amz-date", scope.stamp)]
+        sent = [*headers, ("x-amz-content-sha256", UNSIGNED), ("x-amz-date", scope.stamp)]
         if credentials.session_token:
             sent.append(("x-amz-security-token", credentials.session_token))
         canonical = [(name.lower(), value if _NARROW(value) else " ".join(value.split())) for name, value in sent]
@@ -180,7 +177,7 @@ class Signer:
         canonical.sort()
         names = ";".join([name for name, _ in canonical])
         lines = "\n".join([f"{name}:{value}" for name, value in canonical])
-        request = f"{method}\n{path}\n{query}\n{lines}\n\n{names}\n{payload_hash}"
+        request = f"{method}\n{path}\n{query}\n{lines}\n\n{names}\n{UNSIGNED}"
         digest = hashlib.sha256(request.encode()).hexdigest()
         signature = scope.signature(scope.preamble + digest)
         sent.append(("Authorization", f"{scope.credential}{names}, Signature={signature}"))
@@ -190,5 +187,5 @@ class Signer:
         second = int(self._now())
         scope = self._scope
         if scope is None or scope.second != second or scope.credentials != credentials:
-            scope = self._scope = _Scope(second, credentials, self._region, self._service)
+            scope = self._scope = _Scope(second, credentials, self._region)
         return scope

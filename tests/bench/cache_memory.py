@@ -64,9 +64,9 @@ async def fill(cache: Cache, job: str, objects: int) -> list[float]:
     return seconds
 
 
-async def timed(name: str, call: Callable[[int], Any], times: int = 50) -> None:
+async def timed(name: str, call: Callable[[int], Any]) -> None:
     seconds = []
-    for turn in range(times):
+    for turn in range(50):
         awaitable = call(turn)
         began = time.perf_counter()
         await awaitable

@@ -18,8 +18,6 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-NO_ENGINE = 69
-"""What `deploy/compose` ends with where there is no engine."""
 _STRAY = ("GCP_CREDENTIALS", "GCP_PUBSUB_HOST", "BRIGADE_CONFIG", "REDIS_PASSWORD", "ENV_FILE")
 """A shell's variables go before the demo's own in compose files: these would lead to somebody's real account."""
 _STARTED = time.monotonic()

@@ -109,10 +109,9 @@ class Drive:
                     self._user = await self._ask_user()
         return self._user
 
-    def media_url(self, file_id: str, query: Sequence[tuple[str, str]] = ()) -> str:
+    def media_url(self, file_id: str) -> str:
         """Where the bytes of a file are."""
-        fixed = [("alt", "media"), ("supportsAllDrives", "true")]
-        return f"{self.origin}/drive/v3/files/{quote(file_id, safe='')}?{encode_query([*fixed, *query])}"
+        return f"{self.origin}/drive/v3/files/{quote(file_id, safe='')}?alt=media&supportsAllDrives=true"
 
     def upload_url(self, file_id: str | None, query: Sequence[tuple[str, str]]) -> str:
         """Where bytes for a new file, or for a new revision of this one, are sent to."""

@@ -40,7 +40,6 @@ FORMATS = {
     "json": _GOOGLE + "script+json",
 }
 """Extension -> the type that Drive is asked for (https://developers.google.com/workspace/drive/api/guides/ref-export-formats)."""
-EXTENSIONS = {kind: extension for extension, kind in FORMATS.items()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,9 +66,9 @@ class DictOrigin:
 class S3Origin:
     """A bucket at an S3 server."""
 
-    def __init__(self, endpoint: str, bucket: str, access_key: str, secret_key: str, region: str = "us-east-1") -> None:
+    def __init__(self, endpoint: str, bucket: str, access_key: str, secret_key: str) -> None:
         self._root = f"{endpoint}/{bucket}"
-        self._signer = S3SigV4Auth(Credentials(access_key, secret_key), "s3", region)
+        self._signer = S3SigV4Auth(Credentials(access_key, secret_key), "s3", "us-east-1")
         self._direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
     async def fetch(self, path: str, byte_range: str | None) -> Answer:

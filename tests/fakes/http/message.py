@@ -58,9 +58,9 @@ class Response:
     end: End = End.KEEP
 
     @classmethod
-    def none(cls, end: End = End.RESET) -> Response:
+    def none(cls) -> Response:
         """No answer at all: the connection just ends."""
-        return cls(status=0, end=end)
+        return cls(status=0, end=End.RESET)
 
 
 class Body:

@@ -70,7 +70,6 @@ class Call:
     bucket: str = ""
     key: str = ""
     region: str | None = None
-    virtual: bool = False
     charged: bool = False
     """The requester pays, and has said that he does."""
     notes: list[str] = field(default_factory=list)
@@ -122,7 +121,6 @@ def understand(request: Request, request_id: str, home: str) -> Call:
         call.region = (place and place["region"]) or None
     path = call.path.removeprefix(b"/")
     if place and place["bucket"]:
-        call.virtual = True
         name, key = place["bucket"].encode(), path
     else:
         name, _, key = path.partition(b"/")

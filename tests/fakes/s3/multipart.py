@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from tests.fakes.s3.xml import Value
 
 SMALLEST = 5 * 1024 * 1024
+"""What every part but the last must have."""
 MOST = 10_000
 
 
@@ -59,13 +60,12 @@ class Upload:
 
 
 class Uploads:
-    """The uploads under way. `smallest`: what every part but the last must have, 5 MiB in the real service."""
+    """The uploads under way."""
 
-    def __init__(self, store: Store, objects: Objects, *, new: bool, smallest: int = SMALLEST) -> None:
+    def __init__(self, store: Store, objects: Objects, *, new: bool) -> None:
         self._store = store
         self._objects = objects
         self._new = new
-        self.smallest = smallest
         self.open: dict[str, Upload] = {}
 
     async def begin(self, call: Call, admission: Admission | None) -> Response:
@@ -183,8 +183,8 @@ class Uploads:
             claims = {a: entry.findtext(f"Checksum{a}") for a in checksums.ALGORITHMS if entry.findtext(f"Checksum{a}")}
             if part is None or part.etag != etag or not self._same_checksum(upload, part, claims, number):
                 raise _invalid_part(upload, number, etag)
-            if len(part.data) < self.smallest and place < len(listed) - 1:
-                raise _too_small(part, number, self.smallest)
+            if len(part.data) < SMALLEST and place < len(listed) - 1:
+                raise _too_small(part, number)
             found.append(part)
         return found
 
@@ -303,7 +303,7 @@ def _invalid_part(upload: Upload, number: int, etag: str) -> S3Error:
     return S3Error(400, "InvalidPart", text, UploadId=upload.id, PartNumber=str(number), ETag=etag)
 
 
-def _too_small(part: Part, number: int, smallest: int) -> S3Error:
+def _too_small(part: Part, number: int) -> S3Error:
     text = "Your proposed upload is smaller than the minimum allowed size"
-    sizes = {"ProposedSize": str(len(part.data)), "MinSizeAllowed": str(smallest)}
+    sizes = {"ProposedSize": str(len(part.data)), "MinSizeAllowed": str(SMALLEST)}
     return S3Error(400, "EntityTooSmall", text, **sizes, PartNumber=str(number), ETag=part.etag)

@@ -23,7 +23,7 @@ from tests.fakes.s3.errors import S3Error, denied, not_implemented
 from tests.fakes.s3.faults import Faults, Hands, meet
 from tests.fakes.s3.fields import CLASSES, KEPT, Encryption, Fields
 from tests.fakes.s3.listing import Listings
-from tests.fakes.s3.multipart import SMALLEST, Uploads
+from tests.fakes.s3.multipart import Uploads
 from tests.fakes.s3.objects import Objects
 from tests.fakes.s3.signatures import Gate, Identity
 from tests.fakes.s3.store import Content, Store, check_payer
@@ -73,7 +73,6 @@ class S3Server(HttpServer):
         region: str = REGION,
         new: bool = True,
         kms_keys: Collection[str] | None = None,
-        smallest_part: int = SMALLEST,
         delay_ms: float = 0,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -84,7 +83,7 @@ class S3Server(HttpServer):
         self.identities = {identity.access_key: identity for identity in identities}
         self.store = Store(clock, region)
         self.objects = Objects(self.store, new=new, keys=kms_keys)
-        self.uploads = Uploads(self.store, self.objects, new=new, smallest=smallest_part)
+        self.uploads = Uploads(self.store, self.objects, new=new)
         self.faults = Faults()
         self.requests: Counter[str] = Counter()
         self._gate = Gate(self.identities, clock)
@@ -127,8 +126,8 @@ class S3Server(HttpServer):
     def data(self, bucket: str, key: str) -> bytes:
         return self.store.get(bucket, key).data
 
-    def blob(self, bucket: str, key: str, version_id: str | None = None) -> Blob:
-        return self.store.get(bucket, key, version_id)
+    def blob(self, bucket: str, key: str) -> Blob:
+        return self.store.get(bucket, key)
 
     def keys(self, bucket: str) -> list[str]:
         """Of what a listing shows."""

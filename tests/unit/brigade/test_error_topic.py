@@ -84,7 +84,8 @@ def report(key, category="forbidden", route="photos", failed=NOW, **fields):
     )
 
 
-async def outcomes(errors, tasks, selection=Selection(), *, limit=1000, dry_run=False, started=NOW + timedelta(hours=1)):  # noqa: B008
+async def outcomes(errors, tasks, selection=Selection(), *, limit=1000, dry_run=False):  # noqa: B008
+    started = NOW + timedelta(hours=1)
     return [outcome async for _, outcome in redrive(errors, tasks, selection, limit=limit, dry_run=dry_run, started=started)]
 
 

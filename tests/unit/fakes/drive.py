@@ -68,12 +68,12 @@ def search(server: DriveServer, q: str, *, token: str = "t", **query: str) -> li
 
 
 @contextmanager
-def official_client(url: str, token: str = "t") -> Iterator[Any]:
+def official_client(url: str) -> Iterator[Any]:
     """Google's client over its own static description of the API, with no address in it but ours: uploads would go to https
     with `client_options={"api_endpoint": ...}`."""
     described = Path(googleapiclient.__file__).parent / "discovery_cache/documents/drive.v3.json"
     document = json.loads(described.read_bytes())
     document |= {"rootUrl": f"{url}/", "baseUrl": f"{url}/drive/v3/"}
     document.pop("mtlsRootUrl", None)
-    with build_from_document(document, credentials=Credentials(token)) as service:
+    with build_from_document(document, credentials=Credentials("t")) as service:
         yield service

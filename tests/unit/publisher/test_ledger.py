@@ -42,8 +42,8 @@ async def nothing() -> None:
     return
 
 
-async def turns(count: int = 20) -> None:
-    for _ in range(count):
+async def turns() -> None:
+    for _ in range(20):
         await asyncio.sleep(0)
 
 

@@ -34,8 +34,8 @@ MOMENT = "2026-11-20T03:04:05.000Z"
 NASTY = ("in/a b", "in/a+b", "in/%41", 'in/"quoted", twice', "in/ü\u2028", "in/line\nbreak", "in/x", "in/nul\0")
 
 
-def line(key: str, *, size: int = 7, tag: str = "e1", storage: str = "STANDARD") -> list[str]:
-    return ["photos", quote_plus(key), str(size), MOMENT, tag, storage]
+def line(key: str, *, size: int = 7, tag: str = "e1") -> list[str]:
+    return ["photos", quote_plus(key), str(size), MOMENT, tag, "STANDARD"]
 
 
 def table(rows: Sequence[Sequence[str]]) -> bytes:
@@ -70,8 +70,8 @@ class Shelf:
         await self.put(manifest, json.dumps(said).encode())
         return manifest
 
-    def inventory(self, url: str = f"s3://lists/{FOLDER}", source: str = "s3://photos/in") -> Inventory:
-        return Inventory(url, Location.parse(source), self.reader)
+    def inventory(self, url: str = f"s3://lists/{FOLDER}") -> Inventory:
+        return Inventory(url, Location.parse("s3://photos/in"), self.reader)
 
 
 @pytest.fixture

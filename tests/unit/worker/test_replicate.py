@@ -49,15 +49,13 @@ class Faulty:
         return call
 
 
-def once(error: Exception, *, after_effect: bool = False) -> Callable[..., object]:
-    """Fail the first call, before or after it has taken effect."""
+def once(error: Exception) -> Callable[..., object]:
+    """Fail the first call, before it takes effect."""
     left = [error]
 
     async def fault(plain: Callable[..., object], *args: object) -> object:
         if not left:
             return await plain(*args)  # type: ignore[misc]
-        if after_effect:
-            await plain(*args)  # type: ignore[misc]
         raise left.pop()
 
     return fault

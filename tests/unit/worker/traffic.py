@@ -99,7 +99,7 @@ class Delivery:
         self.acknowledged = True
 
     async def nack(self, _delay: float = 0.0) -> None:
-        self.queue.handed_back += 1
+        return
 
     async def extend(self) -> None:
         return
@@ -109,7 +109,6 @@ class Delivery:
 class Queue:
     payloads: deque[bytes] = field(default_factory=deque)
     delivered: list[Delivery] = field(default_factory=list)
-    handed_back: int = 0
     lease: float = 60.0
     _come: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -186,7 +185,6 @@ def moved(
     until: str = "",
     seconds: float = 3600,
     lanes: bool = True,
-    slots: int = 32,
     large_slots: int = 8,
 ) -> Traffic:
     """Work until every object of the kind `until` has arrived (all kinds: ""), at most so many seconds; then stop in order.

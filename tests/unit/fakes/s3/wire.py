@@ -68,12 +68,10 @@ def signed(
     return ask(server, method, path, body, **sent, **late)
 
 
-def presigned(
-    server: S3Server, path: str, *, credentials: Credentials = OWNER, seconds: int = 60, method: str = "GET", region: str = REGION
-) -> str:
-    """The path and query of a URL that needs no header."""
-    request = AWSRequest(method, server.url + path)
-    S3SigV4QueryAuth(credentials, "s3", region, expires=seconds).add_auth(request)
+def presigned(server: S3Server, path: str, *, credentials: Credentials = OWNER, seconds: int = 60) -> str:
+    """The path and query of a URL that gets an object and needs no header."""
+    request = AWSRequest("GET", server.url + path)
+    S3SigV4QueryAuth(credentials, "s3", REGION, expires=seconds).add_auth(request)
     parts = urlsplit(str(request.url))
     return f"{parts.path}?{parts.query}"
 
