@@ -15,21 +15,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 from xml.sax.saxutils import unescape
 
-from common.errors import (
-    ChecksumMismatch,
-    Forbidden,
-    ObjectError,
-    PreconditionFailed,
-    RateLimited,
-    Refused,
-    SourceMissing,
-    TooLarge,
-    Unauthenticated,
-    Unavailable,
-    UploadLost,
-)
+from common.errors import ChecksumMismatch, Forbidden, ObjectError, RateLimited, Refused, Unavailable
 from common.objects import Headers, StoredObject, Version
 from common.storage.base import Absent
+from common.storage.google_errors import STATUSES, explanation
 from common.storage.metadata import MOST_METADATA, fitting
 from common.transport.aws import encode_query
 from common.transport.google import STORAGE_SCOPE, Anonymous, GoogleTokens, identity
@@ -56,17 +45,6 @@ MTIME = "goog-reserved-file-mtime"
 """Where gcloud storage and gsutil keep a file's time, in whole seconds (`gcloud storage cp --preserve-posix`)."""
 _LARGEST = MOST_METADATA["gs"] - len(MTIME) - len("-62135596800")
 """Without the time, which a write adds."""
-_STATUSES: dict[int, type[ObjectError]] = {
-    401: Unauthenticated,
-    403: Forbidden,
-    404: SourceMissing,
-    408: Unavailable,
-    410: UploadLost,
-    412: PreconditionFailed,
-    413: TooLarge,
-    429: RateLimited,
-    499: UploadLost,
-}
 _XML_ERROR = re.compile(rb"<Error><Code>([^<]{1,100})</Code><Message>([^<]*)</Message>")
 _RATE_REASONS = {"rateLimitExceeded", "userRateLimitExceeded"}
 _CARRIED = {
@@ -129,7 +107,7 @@ class GcsClient:
     def failure(self, response: Response, doing: str, key: str | None) -> ObjectError:
         """The error that an answer means. `doing` says what was tried, for people: "read", "write", "list"."""
         reason, message = _explanation(response.body)
-        kind = _STATUSES.get(response.status) or (Unavailable if response.status >= 500 else Refused)
+        kind = STATUSES.get(response.status) or (Unavailable if response.status >= 500 else Refused)
         if kind is Forbidden and reason in _RATE_REASONS:
             kind = RateLimited
         elif response.status == 400 and (reason == "BadDigest" or _speaks_of_checksums(message)):
@@ -197,12 +175,7 @@ def condition(precondition: Precondition) -> tuple[str, str]:
 
 
 def _explanation(body: bytes) -> tuple[str, str]:
-    """(reason, message) of an error body, Google's JSON or its XML; of any other the first words."""
+    """(reason, message) of an error body, Google's JSON or the XML API's."""
     if (xml := _XML_ERROR.search(body)) is not None:
         return xml[1].decode("utf-8", "replace"), unescape(xml[2].decode("utf-8", "replace"))[:300]
-    try:
-        error = json.loads(body)["error"]
-        details = error.get("errors") or [{}]
-        return str(details[0].get("reason", "")), str(error.get("message", ""))[:300]
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
-        return "", body[:100].decode("utf-8", "replace").strip()
+    return explanation(body)

@@ -6,7 +6,6 @@ may be a matter of seconds (rate), of a day (upload limit), or for good (permiss
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import TYPE_CHECKING
@@ -24,8 +23,8 @@ from common.errors import (
     TooLarge,
     Unauthenticated,
     Unavailable,
-    UploadLost,
 )
+from common.storage.google_errors import STATUSES, explanation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,18 +41,7 @@ _PACIFIC = "America/Los_Angeles"
 _ALWAYS_LATE = timezone(timedelta(hours=-8))
 """For machines that know no time zones: in summer an hour later than Pacific time."""
 
-_STATUSES: dict[int, type[ObjectError]] = {
-    401: Unauthenticated,
-    403: Forbidden,
-    404: SourceMissing,
-    408: Unavailable,
-    409: PreconditionFailed,
-    410: UploadLost,
-    412: PreconditionFailed,
-    413: TooLarge,
-    429: RateLimited,
-    499: UploadLost,
-}
+_STATUSES: dict[int, type[ObjectError]] = {**STATUSES, 409: PreconditionFailed}
 
 _STORAGE = (
     "the account that would own the file has no storage left: free some, or write to a shared drive; a service account has "
@@ -144,16 +132,6 @@ def failure(response: Response, doing: str, name: str, now: Callable[[], float],
     if meaning.kind is Parked:
         return Parked(text, until=_reset(reason, now(), retry_after))
     return meaning.kind(text, retry_after=retry_after)
-
-
-def explanation(body: bytes) -> tuple[str, str]:
-    """(reason, message) of an error body; a body that is not Google's JSON gives its first words."""
-    try:
-        error = json.loads(body)["error"]
-        details = error.get("errors") or [{}]
-        return str(details[0].get("reason", "")), str(error.get("message", ""))[:300]
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
-        return "", body[:100].decode("utf-8", "replace").strip()
 
 
 def _reset(reason: str, now: float, retry_after: float | None) -> float:
