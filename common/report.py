@@ -10,10 +10,13 @@ import base64
 import binascii
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from common.errors import Malformed
+from common.message_fields import count, moment, opened
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 SCHEMA = 1
 LARGEST_PAYLOAD = 1024 * 1024
@@ -64,27 +67,14 @@ def encode(report: Report) -> bytes:
 
 def decode(message: bytes) -> Report:
     """The report that `encode` wrote. Raises Malformed, naming the first thing that is wrong, for anything else."""
-    try:
-        fields = json.loads(message)
-    except (ValueError, RecursionError) as error:
-        raise Malformed(f"not JSON: {error}") from error
-    if not isinstance(fields, dict):
-        raise Malformed(f"a report is a JSON object, this is a {type(fields).__name__}")
-    schema = fields.get("schema")
-    if type(schema) is not int or schema < 1:
-        raise Malformed("field 'schema' is missing or not a positive number: not a report of ours")
-    if schema > SCHEMA:
-        raise Malformed(f"schema {schema} is newer than this program's {SCHEMA}: upgrade, then try again")
-    attempts = fields.get("attempts")
-    if type(attempts) is not int or attempts < 0:
-        raise Malformed("field 'attempts' must be a whole number, 0 or more")
+    fields = opened(message, kind="report", schema=SCHEMA, remedy="upgrade it, then try again")
     return Report(
         category=_text(fields, "category"),
         message=_text(fields, "message"),
-        attempts=attempts,
+        attempts=count(fields, "attempts"),
         worker=_text(fields, "worker"),
-        queued=None if fields.get("queued") is None else _time(fields, "queued"),
-        failed=_time(fields, "failed"),
+        queued=None if fields.get("queued") is None else moment("queued", _text(fields, "queued")),
+        failed=moment("failed", _text(fields, "failed")),
         route=None if fields.get("route") is None else _text(fields, "route"),
         key=None if fields.get("key") is None else _text(fields, "key"),
         payload=_payload(fields),
@@ -109,14 +99,3 @@ def _text(fields: dict[str, object], name: str) -> str:
     if not isinstance(value, str):
         raise Malformed(f"field {name!r} must be a string")
     return value
-
-
-def _time(fields: dict[str, object], name: str) -> datetime:
-    text = _text(fields, name)
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise Malformed(f"field {name!r} is not an ISO 8601 time: {text[:40]!r}") from error
-    if moment.tzinfo is None:
-        raise Malformed(f"field {name!r} has no time zone: {text[:40]!r}")
-    return moment.astimezone(UTC)

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from json.encoder import encode_basestring_ascii
 from typing import TYPE_CHECKING
 
 from common.errors import Malformed
+from common.message_fields import count, moment, opened
 from common.objects import UNSIZED, Version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from datetime import datetime
 
     from common.objects import StoredObject
 
@@ -97,28 +98,18 @@ def decode(payload: bytes) -> Task:
     """
     if len(payload) > LARGEST_BYTES:
         raise Malformed(f"a message of {len(payload)} bytes is not a task (at most {LARGEST_BYTES})")
-    try:
-        fields = json.loads(payload)
-    except (ValueError, RecursionError) as error:
-        raise Malformed(f"not JSON: {error}") from error
-    if not isinstance(fields, dict):
-        raise Malformed(f"a task is a JSON object, this is a {type(fields).__name__}")
-    schema = fields.get("schema")
-    if type(schema) is not int or schema < 1:
-        raise Malformed("field 'schema' is missing or not a positive number: not a message of ours")
-    if schema > SCHEMA:
-        raise Malformed(f"schema {schema} is newer than this worker's {SCHEMA}: upgrade the workers, then redrive")
+    fields = opened(payload, kind="task", schema=SCHEMA, remedy="upgrade the workers, then redrive")
     modified = _text(fields, "modified", optional=True)
     return Task(
         route=_text(fields, "route"),
         key=_text(fields, "key"),
         version=Version(_text(fields, "etag"), _text(fields, "version_id", optional=True) or None),
-        size=UNSIZED if fields.get("size") == UNSIZED else _count(fields, "size"),
-        modified=_time("modified", modified) if modified else None,
+        size=UNSIZED if fields.get("size") == UNSIZED else count(fields, "size"),
+        modified=moment("modified", modified) if modified else None,
         destination=_text(fields, "destination"),
         job=_text(fields, "job"),
-        number=_count(fields, "number"),
-        queued=_time("queued", _text(fields, "queued")),
+        number=count(fields, "number"),
+        queued=moment("queued", _text(fields, "queued")),
     )
 
 
@@ -129,20 +120,3 @@ def _text(fields: dict[str, object], name: str, *, optional: bool = False) -> st
     if not isinstance(value, str) or not (value or optional):
         raise Malformed(f"field {name!r} must be a non-empty string")
     return value
-
-
-def _count(fields: dict[str, object], name: str) -> int:
-    value = fields.get(name)
-    if type(value) is not int or value < 0:
-        raise Malformed(f"field {name!r} must be a whole number, 0 or more")
-    return value
-
-
-def _time(name: str, value: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(value)
-    except ValueError as error:
-        raise Malformed(f"field {name!r} is not an ISO 8601 time: {value[:40]!r}") from error
-    if moment.tzinfo is None:
-        raise Malformed(f"field {name!r} has no time zone: {value[:40]!r}")
-    return moment.astimezone(UTC)
