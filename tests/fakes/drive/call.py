@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 import urllib.parse
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tests.fakes.drive.errors import DriveError, no_page
+from tests.fakes.google.json_body import json_object
 
 if TYPE_CHECKING:
     from tests.fakes.http import Request
@@ -62,18 +62,7 @@ class Call:
         return "true" in {self.query.get("supportsAllDrives"), self.query.get("supportsTeamDrives")}
 
     async def json(self) -> dict[str, Any]:
-        return parse_json(await self.request.body.read())
-
-
-def parse_json(data: bytes) -> dict[str, Any]:
-    """An object; an empty body is an empty object."""
-    try:
-        body = json.loads(data) if data.strip() else {}
-    except ValueError:
-        raise DriveError(400, "parseError", "Parse Error") from None
-    if not isinstance(body, dict):
-        raise DriveError(400, "parseError", "Parse Error")
-    return body
+        return json_object(await self.request.body.read(), DriveError)
 
 
 async def understand(request: Request) -> Call:

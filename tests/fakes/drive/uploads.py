@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from tests.fakes.drive.call import parse_json
 from tests.fakes.drive.errors import DriveError
 from tests.fakes.drive.store import Content
+from tests.fakes.google.json_body import json_object
 
 if TYPE_CHECKING:
     from tests.fakes.drive.accounts import Accounts
@@ -36,7 +36,7 @@ async def multipart(changes: Changes, accounts: Accounts, call: Call) -> File:
         raise DriveError(400, "badContent", "Media type is not multipart, or has no boundary.")
     raw = await call.request.body.read()
     (_, metadata), (data_type, data) = _parts(raw, (boundary[1] or boundary[2]).encode())
-    return store(changes, call, parse_json(metadata), Content.whole(data), data_type)
+    return store(changes, call, json_object(metadata, DriveError), Content.whole(data), data_type)
 
 
 def store(changes: Changes, call: Call, body: dict[str, Any], content: Content, media_type: str | None) -> File:

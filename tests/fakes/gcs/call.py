@@ -8,13 +8,13 @@ xml.begin  xml.part  xml.complete  xml.abort
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tests.fakes.gcs import names
 from tests.fakes.gcs.errors import GcsError, no_page
+from tests.fakes.google.json_body import json_object
 
 if TYPE_CHECKING:
     from tests.fakes.http import Request
@@ -48,18 +48,7 @@ class Call:
         return self.query.get("upload_id", "")
 
     async def json(self) -> dict[str, Any]:
-        return parse_json(await self.request.body.read())
-
-
-def parse_json(data: bytes) -> dict[str, Any]:
-    """An object; an empty body is an empty object."""
-    try:
-        body = json.loads(data) if data.strip() else {}
-    except ValueError:
-        raise GcsError(400, "parseError", "Parse Error") from None
-    if not isinstance(body, dict):
-        raise GcsError(400, "parseError", "Parse Error")
-    return body
+        return json_object(await self.request.body.read(), GcsError)
 
 
 def understand(request: Request) -> Call:

@@ -11,11 +11,11 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from tests.fakes.gcs import names
-from tests.fakes.gcs.call import parse_json
 from tests.fakes.gcs.errors import GcsError, invalid
 from tests.fakes.gcs.preconditions import Preconditions
 from tests.fakes.gcs.resources import writable
 from tests.fakes.gcs.store import Content, Hashes
+from tests.fakes.google.json_body import json_object
 
 if TYPE_CHECKING:
     from tests.fakes.gcs.call import Call
@@ -37,7 +37,7 @@ async def insert_multipart(store: Store, call: Call, *, md5: bool) -> Blob:
         raise GcsError(400, "badContent", "Media type is not multipart, or has no boundary.")
     raw = await call.request.body.read()
     (_, metadata), (data_type, data) = _parts(raw, (boundary[1] or boundary[2]).encode())
-    body = parse_json(metadata)
+    body = json_object(metadata, GcsError)
     body.setdefault("contentType", data_type)
     return store_whole(store, call, body, data, md5=md5)
 

@@ -9,12 +9,12 @@ import threading
 import urllib.parse
 import urllib.request
 import webbrowser
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
 import pytest
 
 from common.transport import google_token
+from tests.fakes.google.token_endpoint import TokenEndpoint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,42 +23,11 @@ if TYPE_CHECKING:
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-class TokenEndpoint:
-    """What stands for https://oauth2.googleapis.com/token. `answer` is sent, `asked` is what the last request held."""
-
-    def __init__(self) -> None:
-        self.answer: dict[str, object] = {}
-        self.status = 200
-        self.asked: dict[str, str] = {}
-        endpoint = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                text = self.rfile.read(int(self.headers["Content-Length"])).decode()
-                endpoint.asked = dict(urllib.parse.parse_qsl(text))
-                body = json.dumps(endpoint.answer).encode()
-                self.send_response(endpoint.status)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *arguments: object) -> None:
-                """Standard error belongs to the command."""
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/token"
-
-
 @pytest.fixture
 def endpoint() -> Iterator[TokenEndpoint]:
-    made = TokenEndpoint()
-    thread = threading.Thread(target=made.server.serve_forever, args=(0.01,))
-    thread.start()
-    yield made
-    made.server.shutdown()
-    thread.join()
-    made.server.server_close()
+    with TokenEndpoint() as running:
+        yield running
+        assert running.failures == []
 
 
 @pytest.fixture
@@ -84,7 +53,7 @@ def browser(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
 
 def client(tmp_path: Path, endpoint: TokenEndpoint | None = None) -> str:
     path = tmp_path / "credentials.json"
-    url = endpoint.url if endpoint else "https://oauth2.googleapis.com/token"
+    url = endpoint.token_url if endpoint else "https://oauth2.googleapis.com/token"
     asked = "https://accounts.example/auth"
     installed = {"client_id": "id", "client_secret": "client-secret", "auth_uri": asked, "token_uri": url}
     path.write_text(json.dumps({"installed": installed}))
@@ -110,7 +79,7 @@ def sign_in(brigade, tmp_path, monkeypatch):
 )
 def test_a_consent_is_kept_for_its_owner_alone(sign_in, endpoint, browser, tmp_path, options, scope):
     # Given a person who allows what is asked
-    endpoint.answer = given(scope)
+    endpoint.reply = given(scope)
 
     # When the person signs in
     answer = sign_in("--credentials", client(tmp_path, endpoint), *options)
@@ -127,8 +96,8 @@ def test_a_consent_is_kept_for_its_owner_alone(sign_in, endpoint, browser, tmp_p
     assert (browser["asked scope"], browser["asked access_type"]) == (scope, "offline")
     assert browser["asked redirect_uri"].startswith("http://127.0.0.1:")
     assert browser["asked code_challenge_method"] == "S256"
-    assert endpoint.asked["code"] == "the-code"
-    assert endpoint.asked["code_verifier"]
+    assert endpoint.asked[-1]["code"] == "the-code"
+    assert endpoint.asked[-1]["code_verifier"]
 
     # And no secret is on the terminal
     assert not any(secret in answer.out + answer.err for secret in ("refresh", "client-secret", '"access"'))
@@ -136,7 +105,7 @@ def test_a_consent_is_kept_for_its_owner_alone(sign_in, endpoint, browser, tmp_p
 
 def test_without_a_browser_the_address_is_shown(sign_in, endpoint, browser, tmp_path, monkeypatch):
     # Given a machine without a browser, and a person who opens the address somewhere else
-    endpoint.answer = given(google_token.DRIVE_SCOPE)
+    endpoint.reply = given(google_token.DRIVE_SCOPE)
     opened, shown = webbrowser.open, []
     monkeypatch.setattr(webbrowser, "open", lambda *_: pytest.fail("a browser was opened"))
 
@@ -179,7 +148,7 @@ def test_a_refusal_leaves_no_file(sign_in, endpoint, browser, tmp_path):
 )
 def test_half_a_consent_is_none(sign_in, endpoint, browser, tmp_path, change, words):
     # Given an answer that is less than what is needed
-    endpoint.answer = {**given(google_token.DRIVE_SCOPE), **change}
+    endpoint.reply = {**given(google_token.DRIVE_SCOPE), **change}
 
     # When the person comes back, then nothing is kept
     answer = sign_in("--credentials", client(tmp_path, endpoint))

@@ -5,10 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import stat
-import threading
-import urllib.parse
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,6 +16,7 @@ from pydantic import SecretStr
 from common.config import Google
 from common.errors import Unauthenticated
 from common.transport.google import DRIVE_READ_SCOPE, DRIVE_SCOPE, drive_tokens
+from tests.fakes.google.token_endpoint import TokenEndpoint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,51 +25,20 @@ if TYPE_CHECKING:
 NOW = datetime.now(UTC).replace(tzinfo=None)
 
 
-class Endpoint:
-    """What stands for https://oauth2.googleapis.com/token."""
-
-    def __init__(self) -> None:
-        self.asked: list[dict[str, str]] = []
-        self.status = 200
-        self.answer: dict[str, Any] = {"access_token": "fresh", "expires_in": 3600, "token_type": "Bearer"}
-        endpoint = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                text = self.rfile.read(int(self.headers["Content-Length"])).decode()
-                endpoint.asked.append(dict(urllib.parse.parse_qsl(text)))
-                body = json.dumps(endpoint.answer).encode()
-                self.send_response(endpoint.status)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *arguments: object) -> None:
-                """Standard error belongs to the test."""
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/token"
-
-
 @pytest.fixture
-def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpoint]:
+def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[TokenEndpoint]:
     monkeypatch.setenv("NO_PROXY", "*")
-    made = Endpoint()
-    thread = threading.Thread(target=made.server.serve_forever, args=(0.01,))
-    thread.start()
-    yield made
-    made.server.shutdown()
-    thread.join()
-    made.server.server_close()
+    with TokenEndpoint() as running:
+        yield running
+        assert running.failures == []
 
 
-def token_file(tmp_path: Path, endpoint: Endpoint, **change: Any) -> Path:
+def token_file(tmp_path: Path, endpoint: TokenEndpoint, **change: Any) -> Path:
     path = tmp_path / "token.json"
     content = {
         "token": "kept",
         "refresh_token": "refresh",
-        "token_uri": endpoint.url,
+        "token_uri": endpoint.token_url,
         "client_id": "id",
         "client_secret": "secret",
         "scopes": [DRIVE_SCOPE],
@@ -87,26 +54,26 @@ def names_in(directory: Path) -> list[str]:
     return [entry.name for entry in directory.iterdir()]
 
 
-def service_account(endpoint: Endpoint) -> SecretStr:
+def service_account(endpoint: TokenEndpoint) -> SecretStr:
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()).decode()
     account = {
         "type": "service_account",
         "client_email": "robot@project.iam.gserviceaccount.com",
         "private_key": pem,
-        "token_uri": endpoint.url,
+        "token_uri": endpoint.token_url,
     }
     return SecretStr(base64.b64encode(json.dumps(account).encode()).decode())
 
 
-def claims(endpoint: Endpoint) -> dict[str, Any]:
+def claims(endpoint: TokenEndpoint) -> dict[str, Any]:
     """What the service account has sworn."""
     payload = endpoint.asked[-1]["assertion"].split(".")[1]
     found: dict[str, Any] = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
     return found
 
 
-async def test_a_kept_token_is_used_while_it_lives(tmp_path: Path, endpoint: Endpoint) -> None:
+async def test_a_kept_token_is_used_while_it_lives(tmp_path: Path, endpoint: TokenEndpoint) -> None:
     # Given somebody who signed in a moment ago
     path = token_file(tmp_path, endpoint)
 
@@ -119,7 +86,7 @@ async def test_a_kept_token_is_used_while_it_lives(tmp_path: Path, endpoint: End
 
 
 @pytest.mark.parametrize("expiry", ["2020-01-01T00:00:00Z", None, "soon"])
-async def test_a_new_token_is_kept_for_the_next_process(tmp_path: Path, endpoint: Endpoint, expiry: str | None) -> None:
+async def test_a_new_token_is_kept_for_the_next_process(tmp_path: Path, endpoint: TokenEndpoint, expiry: str | None) -> None:
     # Given a token that has run out, or of which nobody knows
     path = token_file(tmp_path, endpoint, expiry=expiry)
 
@@ -137,7 +104,7 @@ async def test_a_new_token_is_kept_for_the_next_process(tmp_path: Path, endpoint
     assert names_in(tmp_path) == ["token.json"]
 
 
-async def test_a_file_that_cannot_be_written_does_no_harm(tmp_path: Path, endpoint: Endpoint, monkeypatch: Any) -> None:
+async def test_a_file_that_cannot_be_written_does_no_harm(tmp_path: Path, endpoint: TokenEndpoint, monkeypatch: Any) -> None:
     # Given a token file that is mounted for reading
     path = token_file(tmp_path, endpoint, expiry=None)
 
@@ -150,9 +117,9 @@ async def test_a_file_that_cannot_be_written_does_no_harm(tmp_path: Path, endpoi
     assert await drive_tokens(Google(drive_token_file=path), write=True).headers() == [("Authorization", "Bearer fresh")]
 
 
-async def test_a_consent_that_was_taken_back_is_told(tmp_path: Path, endpoint: Endpoint) -> None:
+async def test_a_consent_that_was_taken_back_is_told(tmp_path: Path, endpoint: TokenEndpoint) -> None:
     # Given a person who took the consent back
-    endpoint.status, endpoint.answer = 400, {"error": "invalid_grant", "error_description": "Token has been expired or revoked."}
+    endpoint.status, endpoint.reply = 400, {"error": "invalid_grant", "error_description": "Token has been expired or revoked."}
     tokens = drive_tokens(Google(drive_token_file=token_file(tmp_path, endpoint, expiry=None)), write=True)
 
     # When a token is needed, then the error says what the person has to do
@@ -170,7 +137,7 @@ async def test_a_consent_that_was_taken_back_is_told(tmp_path: Path, endpoint: E
     ],
 )
 def test_a_token_that_is_not_enough_is_refused_at_the_start(
-    tmp_path: Path, endpoint: Endpoint, change: dict[str, Any], write: bool, words: str
+    tmp_path: Path, endpoint: TokenEndpoint, change: dict[str, Any], write: bool, words: str
 ) -> None:
     path = token_file(tmp_path, endpoint, **change)
     with pytest.raises(Unauthenticated, match=words):
@@ -187,7 +154,7 @@ def test_another_file_is_told_with_what_to_do(tmp_path: Path, content: str | Non
 
 
 @pytest.mark.parametrize(("write", "scope"), [(False, DRIVE_READ_SCOPE), (True, DRIVE_SCOPE)])
-async def test_a_service_account_asks_for_no_more_than_it_needs(endpoint: Endpoint, write: bool, scope: str) -> None:
+async def test_a_service_account_asks_for_no_more_than_it_needs(endpoint: TokenEndpoint, write: bool, scope: str) -> None:
     # Given the key of a service account
     settings = Google(sa_key_b64=service_account(endpoint))
 
@@ -199,7 +166,7 @@ async def test_a_service_account_asks_for_no_more_than_it_needs(endpoint: Endpoi
     assert "sub" not in claims(endpoint)
 
 
-async def test_a_service_account_acts_for_a_person(endpoint: Endpoint) -> None:
+async def test_a_service_account_acts_for_a_person(endpoint: TokenEndpoint) -> None:
     # Given a person of the domain whom it may act for
     settings = Google(sa_key_b64=service_account(endpoint), drive_subject="ana@example.com")
 
@@ -208,7 +175,7 @@ async def test_a_service_account_acts_for_a_person(endpoint: Endpoint) -> None:
     assert (claims(endpoint)["sub"], claims(endpoint)["scope"]) == ("ana@example.com", DRIVE_SCOPE)
 
     # And when the domain does not allow it, then the error says where that is done
-    endpoint.status, endpoint.answer = 401, {"error": "unauthorized_client", "error_description": "Client is unauthorized"}
+    endpoint.status, endpoint.reply = 401, {"error": "unauthorized_client", "error_description": "Client is unauthorized"}
     with pytest.raises(Unauthenticated, match="Domain-wide delegation"):
         await drive_tokens(settings, write=True).headers()
 
