@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-from typing import TYPE_CHECKING
 
 import pytest
 from pydantic import SecretStr, ValidationError
@@ -14,25 +13,7 @@ from common.config import ApiSettings, Aws, RedisSettings, Route, Settings
 from common.location import Location
 from common.settings import EVERYTHING, load
 from common.settings_sources import ENVIRONMENT, gather
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-SECRET = "hunter2-do-not-print"
-COMPLETE = {
-    "AWS_S3_BUCKET": "photos",
-    "GCP_BUCKET_NAME": "photos-copy",
-    "GCP_PROJECT_ID": "project",
-    "REDIS_ADDRESS": "localhost:6379",
-    "SYSTEM_ADMIN_USERNAME": "admin",
-    "SYSTEM_ADMIN_PASSWORD": SECRET,
-}
-
-
-def written(tmp_path: Path, text: str) -> Path:
-    path = tmp_path / "brigade.toml"
-    path.write_text(text)
-    return path
+from tests.unit.configuration import COMPLETE, SECRET, written
 
 
 @pytest.fixture(autouse=True)

@@ -7,19 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from common.errors import SettingsError
-from common.settings import load
+from tests.unit.configuration import route
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from common.config import Route
-
-
-def route(tmp_path: Path, text: str, source: str = "s3://photos", destination: str = "gs://copy") -> Route:
-    path = tmp_path / "brigade.toml"
-    path.write_text(f'[[route]]\nname = "photos"\nsource = "{source}"\ndestination = "{destination}"\n{text}\n')
-    (read,) = load({}, path, needs={"routes"}).routes
-    return read
 
 
 def test_a_route_is_lenient_unless_it_says_otherwise(tmp_path: Path) -> None:

@@ -3,25 +3,12 @@
 from __future__ import annotations
 
 import base64
-from typing import TYPE_CHECKING
 
 import pytest
 
 from common.errors import SettingsError
 from common.settings import EVERYTHING, load
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-SECRET = "hunter2-do-not-print"
-COMPLETE = {
-    "AWS_S3_BUCKET": "photos",
-    "GCP_BUCKET_NAME": "photos-copy",
-    "GCP_PROJECT_ID": "project",
-    "REDIS_ADDRESS": "localhost:6379",
-    "SYSTEM_ADMIN_USERNAME": "admin",
-    "SYSTEM_ADMIN_PASSWORD": SECRET,
-}
+from tests.unit.configuration import COMPLETE, SECRET, written
 
 
 def faults(environ, config=None, needs=EVERYTHING):
@@ -29,12 +16,6 @@ def faults(environ, config=None, needs=EVERYTHING):
         load(environ, config, needs=needs)
     assert SECRET not in str(raised.value)
     return raised.value.faults
-
-
-def written(tmp_path: Path, text: str) -> Path:
-    path = tmp_path / "brigade.toml"
-    path.write_text(text)
-    return path
 
 
 @pytest.fixture(autouse=True)

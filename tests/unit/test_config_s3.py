@@ -8,20 +8,11 @@ import pytest
 
 from common.config import StoreOptions
 from common.errors import SettingsError
-from common.settings import load
 from common.storage.s3_dialect import AWS, BASIC, UNCERTAIN, Dialect, dialect
+from tests.unit.configuration import route
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from common.config import Route
-
-
-def route(tmp_path: Path, tables: str, source: str = "s3://photos", destination: str = "s3://copy") -> Route:
-    path = tmp_path / "brigade.toml"
-    path.write_text(f'[[route]]\nname = "photos"\nsource = "{source}"\ndestination = "{destination}"\n{tables}\n')
-    (read,) = load({}, path, needs={"routes"}).routes
-    return read
 
 
 def test_how_objects_are_stored(tmp_path: Path) -> None:
@@ -32,6 +23,7 @@ def test_how_objects_are_stored(tmp_path: Path) -> None:
         '[route.source_options]\nrequester_pays = true\n[route.destination_options]\ncompat = "basic"\n'
         'storage_class = "STANDARD_IA"\nencryption = "aws:kms"\nkms_key_id = "alias/photos"\n'
         'tags = { team = "photos", "cost center" = "4711" }\n',
+        destination="s3://copy",
     )
     # Then it is there
     options = read.destination_options
@@ -61,7 +53,7 @@ def test_how_objects_are_stored(tmp_path: Path) -> None:
 )
 def test_a_fault_says_what_to_write(tmp_path: Path, tables: str, part: str) -> None:
     with pytest.raises(SettingsError) as raised:
-        route(tmp_path, tables)
+        route(tmp_path, tables, destination="s3://copy")
     assert any(part in fault for fault in raised.value.faults), raised.value.faults
 
 

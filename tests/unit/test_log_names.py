@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 
 import pytest
@@ -24,15 +23,6 @@ from common.errors import (
 from common.log_names import Message, Program, main_program, of_failure
 from common.storage.retry import Policy, Retrier, RetryingReader, RetryingWriter
 from worker import processes
-
-
-@pytest.fixture
-def lines():
-    """What is logged while the test runs."""
-    stream = io.StringIO()
-    telemetry.configure(LogSettings(level="DEBUG", format="json"), stream)
-    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
-    telemetry.configure(LogSettings())
 
 
 class Refusing:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from typing import TYPE_CHECKING
 
@@ -10,9 +9,7 @@ import google_crc32c
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from common import telemetry
 from common.checksums import crc64nvme
-from common.config import LogSettings
 from common.errors import SourceChanged, SourceMissing, Unavailable
 from common.objects import Headers, Span, StoredObject, Version
 from common.storage.base import LARGEST_READ, Content, Limits
@@ -109,15 +106,6 @@ async def world() -> AsyncIterator[World]:
         yield World(edge, origin, transport)
         assert edge.failures == []
     await transport.close()
-
-
-@pytest.fixture
-def lines():
-    """What is logged while the test runs, as dictionaries."""
-    stream = io.StringIO()
-    telemetry.configure(LogSettings(level="INFO", format="json"), stream)
-    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
-    telemetry.configure(LogSettings())
 
 
 async def test_bytes_come_from_the_edge_and_everything_else_from_s3(world: World) -> None:

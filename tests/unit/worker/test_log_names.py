@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import io
-import json
 from typing import TYPE_CHECKING
 
 import pytest
 
-from common import telemetry
-from common.config import LogSettings
 from common.errors import Forbidden, Unavailable
 from common.storage.retry import Policy, Retrier, RetryingReader, RetryingWriter
 from tests.unit.worker.conftest import ATTEMPTS, ROUTE
@@ -17,15 +13,6 @@ from tests.unit.worker.test_replicate import Faulty, always
 
 if TYPE_CHECKING:
     from tests.unit.worker.conftest import World
-
-
-@pytest.fixture
-def lines():
-    """What is logged while the test runs."""
-    stream = io.StringIO()
-    telemetry.configure(LogSettings(level="DEBUG", format="json"), stream)
-    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
-    telemetry.configure(LogSettings())
 
 
 def once(*, at_source: bool) -> Retrier:
