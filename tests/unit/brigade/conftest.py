@@ -10,6 +10,7 @@ import pytest
 
 from brigade.__main__ import main
 from common import telemetry
+from tests import servers
 
 
 @dataclass(frozen=True)
@@ -39,3 +40,12 @@ def brigade(monkeypatch, capsys, tmp_path):
     logging.captureWarnings(capture=False)
     root.handlers[:] = before
     output.threshold, output._sink = threshold, sink
+
+
+@pytest.fixture
+def redis_program():
+    """For commands that start a Redis of their own: without a program the test is skipped, and fails in CI."""
+    try:
+        return servers.redis_program()
+    except servers.ServerMissing as error:
+        servers.missing(error.server, error.how)

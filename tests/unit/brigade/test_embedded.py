@@ -18,17 +18,10 @@ from redis.asyncio import Redis
 from brigade.embedded import Pair, claim_directory, embedded_redis, locked, redis_program, state_directory
 from common.errors import SettingsError
 from common.location import Location
-from tests.servers import missing
+
+pytestmark = pytest.mark.usefixtures("redis_program")
 
 S3, GS = Location.parse("s3://photos/2024"), Location.parse("gs://copy")
-
-
-@pytest.fixture(autouse=True)
-def _program():
-    try:
-        redis_program()
-    except SettingsError as error:
-        missing("Redis", str(error))
 
 
 @pytest.fixture

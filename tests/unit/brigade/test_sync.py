@@ -15,26 +15,16 @@ from pathlib import Path
 
 import pytest
 
-from brigade.embedded import locked, redis_program
+from brigade.embedded import locked
 from common.checksums import crc32c
-from common.errors import SettingsError
 from common.objects import Headers
 from common.storage.file_note import Note, write_note
 from tests.fakes.drive import DriveServer
 from tests.fakes.s3 import ACCESS_KEY, REGION, SECRET_KEY, S3Server
-from tests.servers import missing
 from tests.unit.storage.drive import DOCX
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("redis_program")]
 PATIENCE = 60
-
-
-@pytest.fixture(autouse=True)
-def _program():
-    try:
-        redis_program()
-    except SettingsError as error:
-        missing("Redis", str(error))
 
 
 @pytest.fixture
