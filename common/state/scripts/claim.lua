@@ -1,4 +1,4 @@
--- include: _record _buckets
+-- include: _record _buckets _workers
 -- Takes leases on objects of one route, unless the wanted version is at the destination already.
 -- KEYS 1 route
 -- ARGV 1 the keys' numbers, 4 bytes each   2.. per object: digest (hex), object key, token, owner, milliseconds
@@ -7,7 +7,8 @@
 -- Again: an owner takes again what it has; the lease then runs from the later call.
 
 local route = open_route(KEYS[1])
-local outcomes, values, names, known = {}, {}, {}, {}
+local outcomes, values = {}, {}
+local names, add_name = worker_names(KEYS[1])
 for i = 2, #ARGV, 5 do
   local n = (i + 3) / 5
   local record, _, value = read(route, number_at(ARGV[1], n), ARGV[i + 1])
@@ -23,10 +24,6 @@ for i = 2, #ARGV, 5 do
   else
     outcomes[n] = 2
   end
-  if record.worker and not known[record.worker] then
-    known[record.worker] = true
-    names[#names + 1] = record.worker
-    names[#names + 1] = redis.call('HGET', KEYS[1] .. ':workers', 'i' .. record.worker) or ''
-  end
+  if record.worker then add_name(record.worker) end
 end
 return {outcomes, values, names}

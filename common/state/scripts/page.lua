@@ -1,4 +1,4 @@
--- include: _record _buckets
+-- include: _record _buckets _workers
 -- The next buckets of a route in the order of digests. A bucket holds a whole range of digests, so that the walk needs to remember only
 -- where it is, and misses and repeats nothing while buckets split.
 -- KEYS 1 route
@@ -8,20 +8,14 @@
 
 local route = open_route(KEYS[1])
 local position, wanted, probes = tonumber(ARGV[1]), tonumber(ARGV[2]), 0
-local entries, names, known = {}, {}, {}
+local entries = {}
+local names, add_name = worker_names(KEYS[1])
 while position >= 0 and #entries < wanted * 2 and probes < 500 do
   local bucket, width = bucket_at(route, position)
   local found = redis.call('HGETALL', bucket)
   for i = 1, #found do entries[#entries + 1] = found[i] end
   for i = 2, #found, 2 do
-    if byte(found[i], 1) % 4 ~= 0 then
-      local worker = varint(found[i], 2)
-      if not known[worker] then
-        known[worker] = true
-        names[#names + 1] = worker
-        names[#names + 1] = redis.call('HGET', KEYS[1] .. ':workers', 'i' .. worker) or ''
-      end
-    end
+    if byte(found[i], 1) % 4 ~= 0 then add_name((varint(found[i], 2))) end
   end
   position = (floor(position / width) + 1) * width
   if position >= 4294967296 then position = -1 end
