@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import http.client
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.fakes.gcs import Fault, GcsServer, Kind
 from tests.fakes.http import Framing
+from tests.unit.fakes import fault_hits
 from tests.unit.fakes.test_gcs_resumable import BEGIN, DATA, QUARTER, begin, put, query
 from tests.unit.fakes.test_gcs_uploads import MEDIA, multipart
 from tests.unit.fakes.wire import ask
@@ -29,20 +30,9 @@ def test_a_status_at_once_with_retry_after(server: GcsServer) -> None:
     assert (fault.fired, fault.seen) == (1, 2)
 
 
-@pytest.mark.parametrize(
-    ("fault", "hits"),
-    [
-        (Fault(Kind.STATUS), [1, 0, 0, 0]),
-        (Fault(Kind.STATUS, nth=2, times=2), [0, 1, 1, 0]),
-        (Fault(Kind.STATUS, times=0), [1, 1, 1, 1]),
-        (Fault(Kind.STATUS, operation="insert.*"), [1, 0, 0, 0]),
-        (Fault(Kind.STATUS, operation="get"), [0, 0, 0, 0]),
-        (Fault(Kind.STATUS, method="GET"), [0, 0, 0, 0]),
-        (Fault(Kind.STATUS, key="part-2"), [0, 0, 1, 0]),
-    ],
-)
-def test_which_requests_are_hit(server: GcsServer, fault: Fault, hits: list[int]) -> None:
-    fault = server.faults.add(Fault(fault.kind, fault.operation, fault.method, fault.key, fault.nth, fault.times))
+@pytest.mark.parametrize(("fields", "hits"), fault_hits.cases(writes="insert.*", read="get"))
+def test_which_requests_are_hit(server: GcsServer, fields: dict[str, Any], hits: list[int]) -> None:
+    fault = server.faults.add(Fault(Kind.STATUS, **fields))
     statuses = [ask(server, "POST", f"{MEDIA}a%2Fpart-{number}", b"x").status for number in range(4)]
     assert statuses == [503 if hit else 200 for hit in hits]
     assert fault.fired == sum(hits)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import http.client
 import json
+from typing import Any
 
 import pytest
 
 from tests import servers
 from tests.fakes.http import Framing
 from tests.fakes.s3 import Fault, Kind, S3Server
+from tests.unit.fakes import fault_hits
 from tests.unit.fakes.s3.test_multipart import Upload
 from tests.unit.fakes.s3.wire import client, code, said, signed
 from tests.unit.fakes.wire import ask
@@ -24,20 +26,9 @@ def test_slow_down(server: S3Server) -> None:
     assert (fault.fired, fault.seen) == (1, 2)
 
 
-@pytest.mark.parametrize(
-    ("fault", "hits"),
-    [
-        (Fault(Kind.STATUS), [1, 0, 0, 0]),
-        (Fault(Kind.STATUS, nth=2, times=2), [0, 1, 1, 0]),
-        (Fault(Kind.STATUS, times=0), [1, 1, 1, 1]),
-        (Fault(Kind.STATUS, operation="Put*"), [1, 0, 0, 0]),
-        (Fault(Kind.STATUS, operation="GetObject"), [0, 0, 0, 0]),
-        (Fault(Kind.STATUS, method="GET"), [0, 0, 0, 0]),
-        (Fault(Kind.STATUS, key="part-2"), [0, 0, 1, 0]),
-    ],
-)
-def test_which_requests_are_hit(server: S3Server, fault: Fault, hits: list[int]) -> None:
-    fault = server.faults.add(Fault(fault.kind, fault.operation, fault.method, fault.key, fault.nth, fault.times))
+@pytest.mark.parametrize(("fields", "hits"), fault_hits.cases(writes="Put*", read="GetObject"))
+def test_which_requests_are_hit(server: S3Server, fields: dict[str, Any], hits: list[int]) -> None:
+    fault = server.faults.add(Fault(Kind.STATUS, **fields))
     statuses = [signed(server, "PUT", f"/demo/a/part-{number}", b"x").status for number in range(4)]
     assert statuses == [503 if hit else 200 for hit in hits]
     assert fault.fired == sum(hits)
