@@ -1,4 +1,4 @@
-"""Time and chance for the tests of what waits, a directory for the tests of what is kept."""
+"""Time and chance for the tests of what waits, a directory for those of what is kept, a transport for those of what is sent."""
 
 from __future__ import annotations
 
@@ -52,20 +52,23 @@ def writer(root: Path) -> FileWriter:
 
 
 @pytest.fixture
-async def ends() -> AsyncIterator[Ends]:
+async def transport() -> AsyncIterator[Transport]:
+    opened = Transport()
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def ends(transport: Transport) -> AsyncIterator[Ends]:
     """The strict S3 stand-in with the bucket `demo`."""
     async with S3Server(buckets=["demo"]) as server:
-        transport = Transport()
         yield Ends(server, transport)
-        await transport.close()
         assert server.failures == []
 
 
 @pytest.fixture
-async def old() -> AsyncIterator[Ends]:
+async def old(transport: Transport) -> AsyncIterator[Ends]:
     """The same as a server of some years ago."""
     async with S3Server(buckets=["demo"], new=False) as server:
-        transport = Transport()
         yield Ends(server, transport)
-        await transport.close()
         assert server.failures == []

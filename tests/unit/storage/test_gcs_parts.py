@@ -16,7 +16,6 @@ from common.objects import Headers
 from common.storage import gcs
 from common.storage.base import Absent, Body, Matches
 from common.storage.gcs_parts import STAGING
-from common.transport.http import Transport
 from tests.fakes.gcs import Fault, GcsServer, Kind
 from tests.fakes.gcs.multipart import Multiparts
 
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 
     from common.objects import StoredObject
     from common.storage.base import PartReceipt, Upload, Writer
+    from common.transport.http import Transport
 
 PART = 64 * 1024
 """GCS itself asks for 5 MiB."""
@@ -39,13 +39,6 @@ async def server() -> AsyncIterator[GcsServer]:
         running.multiparts = Multiparts(running.store, smallest=PART)
         yield running
         assert running.failures == []
-
-
-@pytest.fixture
-async def transport() -> AsyncIterator[Transport]:
-    opened = Transport()
-    yield opened
-    await opened.close()
 
 
 @pytest.fixture

@@ -13,12 +13,12 @@ from common.location import SCHEMES, Location
 from common.objects import Headers
 from common.storage import memory, registry
 from common.storage.base import Absent, Body
-from common.transport.http import Transport
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import Iterator
 
     from common.storage.base import Precondition, Reader, Writer
+    from common.transport.http import Transport
 
 
 @pytest.fixture
@@ -27,13 +27,6 @@ def route(fresh: str) -> Iterator[Route]:
     memory.create(fresh)
     yield Route(name="test", source=location, destination=location)
     memory.drop(fresh)
-
-
-@pytest.fixture
-async def transport() -> AsyncIterator[Transport]:
-    opened = Transport()
-    yield opened
-    await opened.close()
 
 
 class Counted:
