@@ -6,6 +6,7 @@ import json
 from collections import deque
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 import click
@@ -29,6 +30,8 @@ class Snapshot:
 
     seconds: float
     scanning: bool
+    parked_until: str | None = None
+    """The reset of the limit that everything waits for."""
     listed: int = 0
     unchanged: int = 0
     published: int = 0
@@ -85,10 +88,10 @@ class TerminalDisplay:
         objects, volume = self._speed.add(snapshot)
         self._progress.update(
             self._task,
-            description="listing and moving" if snapshot.scanning else "moving",
+            description=_doing(snapshot),
             completed=snapshot.ended,
             total=None if snapshot.scanning else snapshot.published,
-            speed=f"{size(snapshot.bytes)}  {objects:,.0f} objects/s  {size(volume)}/s",
+            speed=size(snapshot.bytes) + ("" if snapshot.parked_until else f"  {objects:,.0f} objects/s  {size(volume)}/s"),
             failed=f"[red]{snapshot.failed:,} failed[/red]" if snapshot.failed else "",
         )
 
@@ -122,6 +125,7 @@ class LineDisplay:
         self.note(
             f"{snapshot.ended:,} of {known} objects, {size(snapshot.bytes)}, "
             f"{objects:,.0f} objects/s, {size(volume)}/s, {snapshot.failed:,} failed"
+            + (f", waits until {snapshot.parked_until}" if snapshot.parked_until else "")
         )
 
     def note(self, text: str) -> None:
@@ -187,6 +191,17 @@ def display(*, as_json: bool, quiet: bool) -> Iterator[Display]:
         )
         with Progress(*columns, console=console, refresh_per_second=5, transient=True) as progress:
             yield TerminalDisplay(progress)
+
+
+def _doing(snapshot: Snapshot) -> str:
+    if snapshot.parked_until:
+        return f"waits until {snapshot.parked_until}"
+    return "listing and moving" if snapshot.scanning else "moving"
+
+
+def moment(seconds: float) -> str:
+    """Seconds since 1970 for people and programs: 2026-11-22T08:00:00+00:00."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
 
 
 def size(count: float) -> str:

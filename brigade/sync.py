@@ -47,7 +47,9 @@ MOST_PROCESSES = 8
 @click.option("--natives", type=click.Choice(["skip", "export"]), help="Google documents on Drive. [default: skip]")
 @click.option("--shortcuts", type=click.Choice(["skip", "follow"]), help="Shortcuts on Drive. [default: skip]")
 @click.option(
-    "--state-dir", type=click.Path(path_type=Path, file_okay=False), help="Where progress is kept. [default: ~/.local/state]"
+    "--state-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where progress and log are kept. [default: below ~/.local/state]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Progress, failures and summary as JSON lines.")
 @click.option("--quiet", is_flag=True, help="No progress: only failures and the summary.")

@@ -11,7 +11,7 @@ import json
 import signal
 import time
 from collections import Counter
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,19 +20,21 @@ from brigade.error_topic import Selection, forget, look
 from brigade.errors import described, line
 from brigade.invocation import CANNOT_START, FAILED
 from brigade.kill import on_step
-from brigade.progress import Snapshot, size
+from brigade.notes import Notes, OwnLog
+from brigade.progress import Snapshot, moment, size
 from brigade.worker_child import WorkerChild
 from common.cancelling import cancel
-from common.errors import BrigadeError, ObjectError
+from common.errors import BrigadeError, ObjectError, SettingsError
 from common.queues.registry import open_errors, open_queue
 from common.settings import load
 from common.state.cache import Cache, Kind
 from common.state.jobs import Jobs
 from common.state.store import Store
+from common.telemetry import configure
 from publisher import runner
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from brigade.progress import Display
@@ -73,7 +75,7 @@ class Plan:
 
     @property
     def log(self) -> Path:
-        return self.directory / "workers.log"
+        return self.directory / "sync.log"
 
     @property
     def failures(self) -> Path:
@@ -99,11 +101,11 @@ class Ended(BrigadeError):  # noqa: N818 - named after the situation
 
 async def run(plan: Plan, route: Mapping[str, Any], display: Display) -> int:
     """The exit code. Raises SettingsError when nothing could be started."""
-    with locked(plan.directory) as lock, _log(plan.log) as log:
+    with locked(plan.directory) as lock, plan.log.open("wb") as log:
         claim_directory(plan.directory, plan.pair)
         plan.config.touch(mode=0o600)
         plan.config.write_text(route_as_toml(route), encoding="utf-8")
-        plan.settings("unix:///not/started/yet")
+        configure(plan.settings("unix:///not/started/yet").log, OwnLog(log, Notes(display.note, "publisher")))
         async with embedded_redis(plan.directory, lock) as redis, AsyncExitStack() as stack:
             settings = plan.settings(redis.address)
             store = await Store.open(settings.redis)
@@ -113,7 +115,8 @@ async def run(plan: Plan, route: Mapping[str, Any], display: Display) -> int:
             stack.push_async_callback(errors.close)
             stack.push_async_callback(tasks.close)
             await _try_failed_again(errors, Cache(store), display)
-            workers = await WorkerChild.start(plan.environment(redis.address), settings.worker.processes, log, display.note)
+            notes = Notes(display.note, "worker")
+            workers = await WorkerChild.start(plan.environment(redis.address), settings.worker.processes, log, notes)
             stack.push_async_callback(workers.stop, settings.worker.grace_seconds + 15)
             sync = _Sync(settings, Jobs(store), tasks, display, plan.environ)
             try:
@@ -147,6 +150,8 @@ async def _watched(sync: _Sync, workers: WorkerChild, redis_ended: Any) -> None:
         if server_ended.done():
             workers.kill()  # nothing that they finish now could be recorded
             raise Ended("the embedded Redis ended in mid-run; nothing is lost: run the same command again to go on")
+        if workers_ended.result() == CANNOT_START:
+            raise SettingsError(["the workers cannot start with these settings, for the reason above"])
         raise Ended(f"the workers ended in mid-run (exit code {workers_ended.result()}); run the same command again to go on")
     finally:
         await cancel(work, stopped, workers_ended, server_ended)
@@ -164,6 +169,7 @@ class _Sync:
         self._began = time.monotonic()
         self._earlier: set[str] = set()
         self.last = Snapshot(seconds=0.0, scanning=True)
+        self._waits = False
         self.changing = 0
         """Objects that were not what had been listed when their turn came, in the last pass."""
         self.broken: str | None = None
@@ -202,17 +208,23 @@ class _Sync:
         """A source that cannot be listed is for the user; what was listed before is moved all the same."""
         error = scan.exception()
         if isinstance(error, ObjectError):
-            self.broken = str(error)
+            self.broken = str(error).removeprefix(f"route {self._settings.routes[0].name}: ")
         elif error is not None:
             raise error
 
     async def _snapshot(self, *, scanning: bool) -> Snapshot:
         """Over all jobs that were not over when we began: an interrupted run left some, whose tasks are still moved."""
         counts: Counter[str] = Counter()
+        parked = None
         for job in await self._jobs.recent(JOBS_LOOKED_AT):
             if job.id not in self._earlier:
                 counts.update({name: _counter(job, name) for name in COUNTERS})
-        return Snapshot(seconds=time.monotonic() - self._began, scanning=scanning, **counts)
+                parked = job.parked or parked
+        until = moment(parked.until) if parked else None
+        if parked and not self._waits:
+            self._display.note(f"a limit of the day is used up: waits until {until}, then goes on by itself ({parked.reason})")
+        self._waits = parked is not None
+        return Snapshot(seconds=time.monotonic() - self._began, scanning=scanning, parked_until=until, **counts)
 
 
 def _counter(job: Job, name: str) -> int:
@@ -255,7 +267,7 @@ async def _conclude(sync: _Sync, errors: Queue, display: Display, plan: Plan) ->
         "categories": categories,
         "message": sync.broken,
     }
-    del summary["scanning"]
+    del summary["scanning"], summary["parked_until"]
     display.summary(summary, _summary_lines(sync.last, total, categories))
     if sync.broken and not sync.last.listed:
         return CANNOT_START
@@ -270,12 +282,6 @@ def _summary_lines(last: Snapshot, failed: int, categories: Counter[str]) -> lis
     if last.metadata_lost:
         lines.append(f"  {last.metadata_lost:,} arrived without all of their metadata (docs/metadata.md)")
     return lines + [f"  {count:,} {category}" for category, count in categories.most_common()]
-
-
-@contextmanager
-def _log(path: Path) -> Iterator[Any]:
-    with path.open("wb") as file:
-        yield file
 
 
 def route_as_toml(route: Mapping[str, Any]) -> str:

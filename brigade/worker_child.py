@@ -1,33 +1,23 @@
-"""The workers of a sync: one child process that is `brigade work`, with its log brought home.
-
-The log goes to a file. A warning or worse is also noted to whoever started the sync, but not more than a few at a time: a
-bucket without permission would otherwise say so a hundred thousand times.
-"""
+"""The workers of a sync: one child process that is `brigade work`, with its log brought home."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from brigade.embedded import ends_with_parent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
+
+    from brigade.notes import Notes
 
 LONGEST_LINE = 1024 * 1024
-NOTES = 5
-
-PERIOD = 10.0
-"""At most NOTES notes in so many seconds."""
 _HERE = str(Path(__file__).resolve().parent.parent)
-SAID_ELSEWHERE = frozenset({"object_failed"})
-"""Failures are counted in the progress and listed at the end."""
 
 
 class WorkerChild:
@@ -38,7 +28,7 @@ class WorkerChild:
         self._reading = reading
 
     @classmethod
-    async def start(cls, environ: Mapping[str, str], processes: int, log: BinaryIO, note: Callable[[str], None]) -> WorkerChild:
+    async def start(cls, environ: Mapping[str, str], processes: int, log: BinaryIO, notes: Notes) -> WorkerChild:
         """`environ` is all that the child gets, secrets included: a command line can be read by everyone on the machine."""
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -56,7 +46,7 @@ class WorkerChild:
             start_new_session=True,  # Ctrl-C reaches us alone, and we stop everything in order
             preexec_fn=ends_with_parent(),
         )
-        return cls(process, asyncio.create_task(_bring_home(process.stderr, log, Notes(note))))
+        return cls(process, asyncio.create_task(_bring_home(process.stderr, log, notes)))
 
     async def ended(self) -> int:
         return await self._process.wait()
@@ -76,40 +66,6 @@ class WorkerChild:
         """At once. What was under way is done again next time."""
         if self._process.returncode is None:
             self._process.kill()
-
-
-class Notes:
-    """Passes on what is worth telling, a few at a time."""
-
-    def __init__(self, note: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
-        self._note = note
-        self._clock = clock
-        self._began = clock()
-        self._said = 0
-
-    def line(self, line: bytes) -> None:
-        text = _worth_telling(line)
-        if text is None:
-            return
-        now = self._clock()
-        if now - self._began >= PERIOD:
-            self._began, self._said = now, 0
-        self._said += 1
-        if self._said <= NOTES:
-            self._note(text)
-        elif self._said == NOTES + 1:
-            self._note("and more warnings, see the log")
-
-
-def _worth_telling(line: bytes) -> str | None:
-    try:
-        fields = json.loads(line)
-    except ValueError:
-        return line.decode("utf-8", "replace").strip().removeprefix("brigade: ") or None
-    if not isinstance(fields, dict) or fields.get("level") not in ("warning", "error") or fields.get("action") in SAID_ELSEWHERE:
-        return None
-    reason = fields.get("error") or fields.get("reason")
-    return f"worker: {fields.get('event')}{f' ({reason})' if reason else ''}"
 
 
 async def _bring_home(stream: asyncio.StreamReader | None, log: BinaryIO, notes: Notes) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 
@@ -24,6 +24,16 @@ if TYPE_CHECKING:
     from common.config import LogSettings
 
 _FIRST = ("timestamp", "level", "action", "event")
+
+
+class Stream(Protocol):
+    """Where lines go: standard error, or anything else that takes text."""
+
+    def write(self, text: str, /) -> object: ...
+
+    def flush(self) -> object: ...
+
+    def isatty(self) -> bool: ...
 
 
 class Logger:
@@ -65,7 +75,7 @@ def get_logger(name: str) -> Logger:
     return Logger(name, {})
 
 
-def configure(settings: LogSettings, stream: TextIO | None = None) -> None:
+def configure(settings: LogSettings, stream: Stream | None = None) -> None:
     """Write lines as `settings` say, to `stream` (None: standard error as it is at that moment). May be called again."""
     console = settings.format == "console" or (settings.format == "auto" and (stream or sys.stderr).isatty())
     _output.configure(getattr(logging, settings.level), stream, console=console)
@@ -83,7 +93,7 @@ class _Output:
         self.threshold = logging.WARNING
         self._sink = _sink(None, console=True)
 
-    def configure(self, threshold: int, stream: TextIO | None, *, console: bool) -> None:
+    def configure(self, threshold: int, stream: Stream | None, *, console: bool) -> None:
         self.threshold = threshold
         self._sink = _sink(stream, console=console)
 
@@ -94,7 +104,7 @@ class _Output:
 class _Lines:
     """Whole lines to a stream. A log that nobody can read any more (a closed pipe, a full disk) does not stop the work."""
 
-    def __init__(self, stream: TextIO | None) -> None:
+    def __init__(self, stream: Stream | None) -> None:
         self._stream = stream
 
     def line(self, text: str) -> None:
@@ -123,7 +133,7 @@ class _Bridge(logging.Handler):
             self.handleError(record)
 
 
-def _sink(stream: TextIO | None, *, console: bool) -> Any:
+def _sink(stream: Stream | None, *, console: bool) -> Any:
     colours = console and (stream or sys.stderr).isatty()
     renderer: Any = (
         structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=structlog.dev.plain_traceback, sort_keys=False)

@@ -15,10 +15,10 @@ _ADVICE = {
     " is right",
     Category.FORBIDDEN: "Check that the credentials are the right ones, and that they may list the source"
     " (s3:ListBucket, storage.objects.list; on Drive, that the folder is shared with them)",
-    Category.UNAUTHENTICATED: "Check that the credentials are right and have not expired; the next sweep tries again",
-    Category.UNAVAILABLE: "The service or the network is away; the next sweep goes on where this one stopped",
-    Category.PARKED: "A limit of the day is used up; a sweep after its reset goes on where this one stopped",
-    Category.RATE_LIMITED: "The service asks for fewer requests; the next sweep goes on where this one stopped",
+    Category.UNAUTHENTICATED: "Check that the credentials are right and have not expired; the next run tries again",
+    Category.UNAVAILABLE: "The service or the network is away; the next run goes on where this one stopped",
+    Category.PARKED: "A limit of the day is used up; a run after its reset goes on where this one stopped",
+    Category.RATE_LIMITED: "The service asks for fewer requests; the next run goes on where this one stopped",
 }
 _OTHERWISE = "Check the source of the route, its region and its endpoint"
 
@@ -26,4 +26,5 @@ _OTHERWISE = "Check the source of the route, its region and its endpoint"
 def explain(route: Route, error: ObjectError) -> str:
     """What, where, and what to check, in one line."""
     what = str(error).rstrip(". ")
-    return f"route {route.name}: cannot list {route.source}: {what}. {_ADVICE.get(error.category, _OTHERWISE)}."
+    where = "" if what.startswith(("cannot list ", "cannot open ")) else f"cannot list {route.source}: "
+    return f"route {route.name}: {where}{what}. {_ADVICE.get(error.category, _OTHERWISE)}."

@@ -275,4 +275,37 @@ def test_a_source_that_does_not_exist_cannot_start(destination, state, s3_endpoi
     assert code == 2
     assert f"{fresh}-missing" in err
     assert "Check that the bucket" in err
+    assert err.startswith("brigade: cannot list")
+    assert err.count("\n") == 1
     assert events[-1]["message"]
+
+
+def test_a_destination_that_refuses_everything_cannot_start(source, state):
+    # Given a file, and a folder on Drive that is not there
+    fill(source, 1)
+    with DriveServer() as server:
+        # When the file is to go there
+        code, _, err = sync(source, "gdrive://nosuchfolder/x", "--destination-endpoint", server.url, state=state)
+
+    # Then the reason is told, and the exit code is that of settings that cannot work
+    assert code == 2
+    assert "gdrive://nosuchfolder/x/: there is no folder" in err
+    assert "mid-run" not in err
+
+
+def test_when_a_limit_of_the_day_is_used_up_it_says_until_when_it_waits(source, state):
+    # Given a Drive that takes nothing more today
+    fill(source, 1)
+    with DriveServer() as server:
+        server.settings.upload_limit = 0
+
+        # When a file is to go there
+        process = started(source, "gdrive://root/Copy", "--destination-endpoint", server.url, state=state)
+        said = process.stderr.readline()
+        process.terminate()
+        code, events, _ = ended(process)
+
+    # Then it says until when, stops when it is told to, and counts nothing as failed
+    assert code == 1
+    assert "a limit of the day is used up: waits until 2" in said
+    assert not [event for event in events if event["event"] == "failure"]

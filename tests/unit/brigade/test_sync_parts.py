@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.progress import Progress
 
 from brigade.embedded import Pair
-from brigade.progress import JsonDisplay, LineDisplay, Snapshot, Speed, TerminalDisplay, size
+from brigade.notes import NOTES, PERIOD, Notes, OwnLog
+from brigade.progress import JsonDisplay, LineDisplay, Snapshot, Speed, TerminalDisplay, moment, size
 from brigade.sync_run import Plan, route_as_toml
-from brigade.worker_child import NOTES, PERIOD, Notes
 from common.location import Location
 from common.settings import load
 
@@ -100,21 +100,58 @@ def test_sizes_for_people(count, shown):
 
 
 def test_a_few_warnings_are_told_and_then_only_that_there_are_more():
-    # Given a worker that warns a hundred times within a moment, and again later
+    # Given workers that warn of a hundred things within a moment, each of them twice, and again later
     told: list[str] = []
     now = [0.0]
-    notes = Notes(told.append, clock=lambda: now[0])
-    warning = json.dumps({"level": "warning", "event": "Redis is away", "reason": "refused"}).encode()
-    for _ in range(100):
-        notes.line(warning)
-    now[0] = PERIOD
-    notes.line(warning)
+    notes = Notes(told.append, "worker", clock=lambda: now[0])
 
-    # Then some are told, with a hint to the rest
-    assert told == ["worker: Redis is away (refused)"] * NOTES + [
+    def warn(number):
+        notes.line(json.dumps({"level": "warning", "event": "Redis is away", "reason": f"refused {number}"}).encode())
+
+    for number in range(100):
+        warn(number)
+        warn(number)
+    now[0] = PERIOD
+    warn(0)
+
+    # Then some are told, each once, with a hint to the rest
+    assert told == [f"worker: Redis is away (refused {number})" for number in range(NOTES)] + [
         "and more warnings, see the log",
-        "worker: Redis is away (refused)",
+        "worker: Redis is away (refused 0)",
     ]
+
+
+def test_the_own_log_goes_to_a_file_and_what_is_worth_telling_to_the_user():
+    # Given a log that is kept in a file
+    told: list[str] = []
+    file = io.BytesIO()
+    log = OwnLog(file, Notes(told.append, "publisher"))
+
+    # When the publisher says something
+    for level in ("info", "warning"):
+        log.write(json.dumps({"level": level, "event": "an event", "error": "a reason"}) + "\n")
+
+    # Then all of it is in the file, and the warning is told in words
+    assert [json.loads(line)["level"] for line in file.getvalue().splitlines()] == ["info", "warning"]
+    assert told == ["publisher: an event (a reason)"]
+
+
+def test_a_route_that_waits_says_until_when(capsys):
+    # Given a route whose limit of the day is used up
+    waiting = snapshot(5.0, 1, parked_until=moment(0))
+
+    # When it is shown in all ways
+    LineDisplay(quiet=False).show(waiting)
+    JsonDisplay(quiet=False).show(waiting)
+    stream = io.StringIO()
+    with Progress(console=Console(file=stream, force_terminal=True, width=120)) as progress:
+        TerminalDisplay(progress).show(waiting)
+
+    # Then each of them says so
+    said = capsys.readouterr()
+    assert said.err.endswith("0 failed, waits until 1970-01-01T00:00:00+00:00\n")
+    assert json.loads(said.out)["parked_until"] == "1970-01-01T00:00:00+00:00"
+    assert "waits until 1970-01-01T00:00:00+00:00" in stream.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -124,11 +161,13 @@ def test_a_few_warnings_are_told_and_then_only_that_there_are_more():
         (b'{"level":"error","event":"an object could not be replicated","action":"object_failed"}', []),
         (b"Traceback (most recent call last):", ["Traceback (most recent call last):"]),
         (b"\n", []),
+        (b'{"level":"error","event":"scan failed","action":"scan_failed","error":"no such bucket"}', []),
+        (b'{"level":"warning","event":"a limit of the day is used up","action":"route_parked","until":"2026-11-22"}', []),
     ],
 )
 def test_what_is_worth_telling(line, told):
     said: list[str] = []
-    Notes(said.append).line(line)
+    Notes(said.append, "worker").line(line)
     assert said == told
 
 
