@@ -113,7 +113,7 @@ class GcsClient:
         elif response.status == 400 and (reason == "BadDigest" or _speaks_of_checksums(message)):
             kind = ChecksumMismatch
         advice = "; check this identity's role on the bucket (roles/storage.objectUser)" if kind is Forbidden else ""
-        said = f": {message}" if message else ""
+        said = f": {message.rstrip('. ')}" if message else ""
         return kind(
             f"cannot {doing} {self.name(key)!r}: {response.status}{f' {reason}' if reason else ''}{said}{advice}",
             retry_after=retry_after(response),

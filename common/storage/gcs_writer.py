@@ -101,7 +101,7 @@ class GcsWriter:
     def failure(self, response: Response, doing: str, key: str) -> ObjectError:
         error = self._client.failure(response, doing, key)
         # To a writer a 404 means the bucket: an object to be written need not be there.
-        return LocationMissing(str(error)) if isinstance(error, SourceMissing) else error
+        return LocationMissing(f"{error}; check the name of the bucket") if isinstance(error, SourceMissing) else error
 
     def _resource(self, key: str, headers: Headers) -> dict[str, Any]:
         fields = resource_fields(headers) | {"name": self._client.prefix + key}

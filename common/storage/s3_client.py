@@ -88,6 +88,7 @@ _ADVICE: dict[type[ObjectError], str] = {
     Archived: "restore the object from its archive tier first",
     LocationMissing: "check the bucket's name and AWS_REGION",
 }
+_WRONG_KEY = "check AWS_SECRET_ACCESS_KEY, or the profile that the machine has"
 _TOO_NEW = 'if this service knows no conditions on writes or no checksums, set compat = "basic" for this end of the route'
 _SILENT_400 = "expired credentials, or an object under a key of its owner's (SSE-C), which nobody else can read"
 _CODE = re.compile(rb"<Code>([A-Za-z0-9.]{1,80})</Code>")
@@ -168,8 +169,10 @@ class S3Client:
             kind, code = Unauthenticated, f"without a reason: {_SILENT_400}"  # a HEAD has no body that could tell them apart
         what = f"s3://{self.bucket}" if key is None else f"s3://{self.bucket}/{self.prefix}{key}"
         message_found = _MESSAGE.search(response.body)
-        said = f": {message_found[1].decode('utf-8', 'replace')}" if message_found else ""
+        said = f": {message_found[1].decode('utf-8', 'replace').rstrip('. ')}" if message_found else ""
         advice = f"; {_ADVICE[kind]}" if kind in _ADVICE else ""
+        if code == "SignatureDoesNotMatch":
+            advice = f"; {_WRONG_KEY}"
         region = _REGION.search(response.body)
         if self.dialect.extended and (response.status == 501 or b"nsupported header" in response.body):
             advice = f"; {_TOO_NEW}"

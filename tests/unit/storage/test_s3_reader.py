@@ -222,3 +222,9 @@ def test_text_that_is_not_ascii_is_read_however_it_is_sent() -> None:
     )
     assert dict(headers.metadata) == {"rfc": "\u00e9", "utf": "\u00e9", "latin": "\u00e9"}
     assert headers.content_disposition == 'attachment; filename="\u00e9"'
+
+
+async def test_a_wrong_secret_is_called_so(ends: Ends) -> None:
+    ends.server.faults.add(Fault(Kind.STATUS, status=403, code="SignatureDoesNotMatch"))
+    with pytest.raises(Forbidden, match="; check AWS_SECRET_ACCESS_KEY"):
+        await ends.reader().read("k", Span(0, 1), None)
