@@ -52,11 +52,12 @@ def auth() -> None:
 
 
 @auth.command(
+    short_help="Sign in to Google Drive.",
     epilog=examples(
         "brigade auth gdrive --credentials credentials.json",
         "brigade auth gdrive --credentials credentials.json --read-only --token /srv/brigade/token.json",
         "brigade auth gdrive --no-browser --port 8765      with ssh -L 8765:127.0.0.1:8765 HOST in another terminal",
-    )
+    ),
 )
 @click.option(
     "--credentials",

@@ -22,8 +22,12 @@ if TYPE_CHECKING:
     from common.config import Settings
     from common.queues.base import Queue
 
-_CATEGORIES = ", ".join(Category)
-_category = click.option("--category", help=f"One kind of failure only: {_CATEGORIES}.")
+_category = click.option(
+    "--category",
+    type=click.Choice([category.value for category in Category]),
+    metavar="CATEGORY",
+    help=f"One kind of failure only: {', '.join(Category)}.",
+)
 _route = click.option("--route", help="One route only.")
 _json = click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
 
@@ -55,11 +59,14 @@ def list_errors(invocation: Invocation, *, category: str | None, route: str | No
         else:
             click.echo(line(entry))
     if not as_json:
-        click.echo(f"{len(found)} shown" if found else "nothing here", err=True)
+        more = ", there may be more: --limit" if len(found) == limit else ""
+        click.echo(f"{len(found)} shown{more}" if found else "nothing here", err=True)
 
 
 @errors.command(
-    "redrive", epilog=examples("brigade errors redrive --dry-run", "brigade errors redrive --category forbidden --route photos")
+    "redrive",
+    short_help="Send the tasks to the queue again.",
+    epilog=examples("brigade errors redrive --dry-run", "brigade errors redrive --category forbidden --route photos"),
 )
 @_category
 @_route
@@ -73,7 +80,6 @@ def redrive_errors(
     """Send the original tasks to the queue again, once the cause is gone.
 
     A task that was sent is taken off the error topic; everything else stays on it.
-
     """
     settings = invocation.load({"queue"})
     counts = run(_redrive(settings, Selection(category, route), limit or sys.maxsize, dry_run=dry_run, as_json=as_json))

@@ -222,4 +222,5 @@ class Store:
 def _refused(error: Exception) -> str:
     if isinstance(error, NoPermissionError):
         return f"REDIS_PASSWORD: Redis knows us but forbids what we need ({error}); grant the user all commands on our keys"
-    return f"REDIS_PASSWORD: Redis refuses it ({error}); write the password of the Redis at REDIS_ADDRESS, none if it has none"
+    said = str(error).rstrip(".")
+    return f"REDIS_PASSWORD: Redis refuses it ({said}); write the password of the Redis at REDIS_ADDRESS, none if it has none"

@@ -121,7 +121,14 @@ def test_a_sync_that_cannot_start_says_why(arguments, part, brigade):
 
 
 @pytest.mark.parametrize(
-    "arguments", [("nonsense",), ("work", "--processes", "0"), ("sync", "only-one"), ("check-config", "--for", "x")]
+    "arguments",
+    [
+        ("nonsense",),
+        ("work", "--processes", "0"),
+        ("sync", "only-one"),
+        ("check-config", "--for", "x"),
+        ("errors", "redrive", "--category", "forbiden"),
+    ],
 )
 def test_arguments_that_do_not_exist_are_refused_by_name(arguments, brigade):
     answer = brigade(*arguments)

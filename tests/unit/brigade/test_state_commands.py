@@ -216,6 +216,10 @@ def test_errors_are_listed_and_sent_again(settings, environ, brigade):
     listed = [json.loads(line) for line in first.out.splitlines()]
     assert {(entry["key"], entry["category"]) for entry in listed} == {("k0", "forbidden"), ("k1", "archived")}
     assert len(second.out.splitlines()) == 2
+    assert second.err == "2 shown\n"
+
+    # And where fewer are asked for, that there may be more is said
+    assert brigade("errors", "list", "--limit", "1", **environ).err == "1 shown, there may be more: --limit\n"
 
     # When one is sent again
     assert "1 would be sent" in brigade("errors", "redrive", "--category", "archived", "--dry-run", **environ).out
