@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from brigade.invocation import FAILED, Invocation, echo_json, examples, pass_invocation, run
-from brigade.state import opened_store
+from brigade.services import opened_store
 from common.errors import SettingsError
 from common.redaction import printable
 from common.state.cache import Cache, Kind

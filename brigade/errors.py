@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -12,15 +11,13 @@ import click
 
 from brigade.error_topic import Entry, Outcome, Selection, look, redrive
 from brigade.invocation import Invocation, echo_json, examples, pass_invocation, run
+from brigade.services import opened_queue
 from common.errors import Category
 from common.queues.registry import open_errors, open_queue
 from common.redaction import printable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable
-
     from common.config import Settings
-    from common.queues.base import Queue
 
 _category = click.option(
     "--category",
@@ -122,13 +119,16 @@ def line(entry: Entry) -> str:
 
 
 async def _look(settings: Settings, selection: Selection, limit: int) -> list[Entry]:
-    async with _closing(open_errors(settings)) as queue:
+    async with opened_queue(settings, open_errors(settings)) as queue:
         return await look(queue, selection, limit)
 
 
 async def _redrive(settings: Settings, selection: Selection, limit: int, *, dry_run: bool, as_json: bool) -> Counter[Outcome]:
     counts: Counter[Outcome] = Counter()
-    async with _closing(open_errors(settings)) as error_topic, _closing(open_queue(settings)) as tasks:
+    async with (
+        opened_queue(settings, open_errors(settings)) as error_topic,
+        opened_queue(settings, open_queue(settings)) as tasks,
+    ):
         started = datetime.now(UTC)
         async for entry, outcome in redrive(error_topic, tasks, selection, limit=limit, dry_run=dry_run, started=started):
             counts[outcome] += 1
@@ -138,12 +138,3 @@ async def _redrive(settings: Settings, selection: Selection, limit: int, *, dry_
                 else:
                     click.echo(line(entry))
     return counts
-
-
-@asynccontextmanager
-async def _closing(opening: Awaitable[Queue]) -> AsyncIterator[Queue]:
-    queue = await opening
-    try:
-        yield queue
-    finally:
-        await queue.close()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from brigade.invocation import Invocation, echo_json, examples, pass_invocation, run, table
-from brigade.state import opened_store
+from brigade.services import opened_store
 from common.redaction import printable
 from common.state.jobs import Jobs
 from publisher.api.jobs import describe
@@ -15,7 +15,20 @@ from publisher.api.jobs import describe
 if TYPE_CHECKING:
     from common.config import Settings
 
-_COLUMNS = ("id", "kind", "state", "listed", "published", "consumed", "already", "superseded", "failed", "bytes", "started")
+_COLUMNS = (
+    "id",
+    "kind",
+    "state",
+    "listed",
+    "unchanged",
+    "published",
+    "consumed",
+    "already",
+    "superseded",
+    "failed",
+    "bytes",
+    "started",
+)
 
 
 @click.group(short_help="List what the publisher did.")

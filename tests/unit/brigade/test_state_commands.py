@@ -244,8 +244,20 @@ def test_errors_are_listed_and_sent_again(settings, environ, brigade):
     assert brigade("errors", "list", **environ).err == "nothing here\n"
 
 
-def test_a_redis_that_is_away_is_an_error_and_no_traceback(environ, brigade, monkeypatch):
-    monkeypatch.setattr("brigade.state.PATIENCE", 0.5)
-    answer = brigade("jobs", "list", **{**environ, "REDIS_ADDRESS": "127.0.0.1:1"})
+@pytest.mark.parametrize(
+    ("command", "away", "says"),
+    [
+        (("jobs", "list"), {"REDIS_ADDRESS": "127.0.0.1:1"}, "Redis at 127.0.0.1:1 does not answer"),
+        (("errors", "list"), {"REDIS_ADDRESS": "127.0.0.1:1"}, "Redis at 127.0.0.1:1 does not answer"),
+        (
+            ("errors", "redrive"),
+            {"BRIGADE_QUEUE": "pubsub", "GCP_PROJECT_ID": "p", "GCP_PUBSUB_HOST": "127.0.0.1:1"},
+            "the Pub/Sub emulator at 127.0.0.1:1 does not answer",
+        ),
+    ],
+)
+def test_a_service_that_is_away_is_an_error_and_no_traceback(environ, brigade, monkeypatch, command, away, says):
+    monkeypatch.setattr("brigade.services.PATIENCE", 0.5)
+    answer = brigade(*command, **{**environ, **away})
     assert answer.code == 1
-    assert "Redis at 127.0.0.1:1 does not answer" in answer.err
+    assert says in answer.err
