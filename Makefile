@@ -4,6 +4,8 @@ SHELL  := /bin/bash
 PYTHON ?= python3.11
 VENV   := .venv
 BIN    := $(VENV)/bin
+# Tests at a time; most of their time is waiting.
+JOBS   ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test lint types unit kill lock clean
@@ -32,8 +34,9 @@ lint: install
 types: install
 	$(BIN)/mypy
 
+# A file's tests stay together: they share servers, and those of the kill tests wait for each other.
 unit: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 kill: install ## only the tests that end processes with SIGKILL at every step
 	$(BIN)/python -m pytest -m kill
