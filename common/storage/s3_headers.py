@@ -151,7 +151,8 @@ def whole_crc32c(wire: Mapping[str, str], *, believed: bool = False) -> int | No
     (https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html). There are servers that call it
     FULL_OBJECT: objects put in parts (their ETag says so) have one only where the service is believed.
     """
-    return crc32c_of(wire.get("x-amz-checksum-crc32c", "")) if _of_all_bytes(wire, believed=believed) else None
+    said = wire.get("x-amz-checksum-crc32c")
+    return crc32c_of(said) if said and _of_all_bytes(wire, believed=believed) else None
 
 
 def is_whole(data: bytes, wire: Mapping[str, str], *, believed: bool) -> bool:
@@ -178,7 +179,8 @@ def _of_all_bytes(wire: Mapping[str, str], *, believed: bool) -> bool:
 
 def _whole_crc64nvme(wire: Mapping[str, str], *, believed: bool) -> int | None:
     """S3 adds it to whatever came without a checksum, and it is always of all bytes."""
-    return _unsigned(wire.get("x-amz-checksum-crc64nvme", ""), 8) if _of_all_bytes(wire, believed=believed) else None
+    said = wire.get("x-amz-checksum-crc64nvme")
+    return _unsigned(said, 8) if said and _of_all_bytes(wire, believed=believed) else None
 
 
 def _unsigned(text: str, size: int) -> int | None:
