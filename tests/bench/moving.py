@@ -91,11 +91,11 @@ def once(stage: Stage, contender: Contender, ends: Ends, setting: Setting, secon
 
 
 def in_turns(stage: Stage, contenders: Sequence[Contender], work: Work, setting: Setting, runs: int) -> dict[str, list[Run]]:
-    """A B A B …"""
+    """A B B A A B …: who goes first in each round was found to lose some five percent by it."""
     ends = prepared(stage, work, setting)
     found: dict[str, list[Run]] = {contender.name: [] for contender in contenders}
-    for _ in range(runs):
-        for contender in contenders:
+    for number in range(runs):
+        for contender in contenders if number % 2 == 0 else reversed(contenders):
             found[contender.name].append(once(stage, contender, ends, setting, work.seconds))
     return found
 
