@@ -56,7 +56,8 @@ class ApiServer:
             clear_untrusted_proxy_headers=True,
             log_socket_errors=False,  # readers go away, that is no news
         )
-        self._stopping = threading.Event()
+        self._asked = False
+        self._stopping = False
         self._thread = threading.Thread(target=self._serve, name="api", daemon=True)
         _quieten()
 
@@ -67,22 +68,29 @@ class ApiServer:
         """Take no more requests, wait a little for those under way, close every connection. The event loop goes on meanwhile,
         because those requests wait for it. May be called twice.
         """
-        if self._stopping.is_set():
-            return
-        self._stopping.set()
-        self._server.pull_trigger()
+        if not self._asked:
+            self._asked = True
+            # Said in the server's own thread, once it has read the trigger. A flag set from here could be seen before the trigger
+            # is pulled: then that is closed, and its number may be another file's.
+            self._server.trigger.pull_trigger(self._end)
         await asyncio.to_thread(self._thread.join)
+
+    def _end(self) -> None:
+        self._stopping = True
 
     def _serve(self) -> None:
         """What waitress's own `run` does, with an end that another thread can ask for."""
-        while not self._stopping.is_set():
+        while not self._stopping:
             self._turn(1)
         self._server.accepting = False
         patience = time.monotonic() + STOP_SECONDS
         while self._under_way() and time.monotonic() < patience:
             self._turn(0.05)
-        wasyncore.close_all(self._channels)
+        for channel in list(self._server.active_channels.values()):
+            channel.handle_close()  # wakes a thread that waits for its reader
         self._server.task_dispatcher.shutdown(timeout=STOP_SECONDS)
+        # After the threads: they pull the trigger. One that still runs does not, its connection is closed.
+        self._server.close()
 
     def _turn(self, seconds: float) -> None:
         wasyncore.loop(timeout=seconds, use_poll=True, map=self._channels, count=1)
