@@ -52,8 +52,7 @@ async def test_what_is_under_way_is_answered() -> None:
 
     server = ApiServer(app, SETTINGS)
     server.start()
-    address = f"http://127.0.0.1:{server.port}/slow"
-    asking = asyncio.create_task(asyncio.to_thread(lambda: urllib.request.urlopen(address, timeout=20).read()))
+    asking = ask(server, "/slow")
     await asyncio.to_thread(came.wait, 20)
 
     # When it is stopped meanwhile
@@ -80,8 +79,7 @@ async def test_what_takes_too_long_is_left_and_may_end_later(monkeypatch: pytest
 
     server = ApiServer(app, SETTINGS)
     server.start()
-    address = f"http://127.0.0.1:{server.port}/endless"
-    asking = asyncio.create_task(asyncio.to_thread(lambda: urllib.request.urlopen(address, timeout=20).read()))
+    asking = ask(server, "/endless")
     await asyncio.to_thread(came.wait, 20)
 
     # When it is stopped
@@ -92,3 +90,12 @@ async def test_what_takes_too_long_is_left_and_may_end_later(monkeypatch: pytest
         await asking
     goes_on.set()
     assert await asyncio.to_thread(ended.wait, 20)
+
+
+def ask(server: ApiServer, path: str) -> asyncio.Task[bytes]:
+    def answer() -> bytes:
+        with urllib.request.urlopen(f"http://127.0.0.1:{server.port}{path}", timeout=20) as response:
+            body: bytes = response.read()
+        return body
+
+    return asyncio.create_task(asyncio.to_thread(answer))
