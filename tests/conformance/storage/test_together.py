@@ -25,13 +25,14 @@ if TYPE_CHECKING:
     from tests.conformance.storage.backends import Backend
 
 
-async def test_many_at_once(writer: Writer, reader: Reader) -> None:
-    # Given fifty objects, and the patience of a worker: rclone may answer one of them with 500
-    patient = RetryingWriter(writer, Retrier(Policy(first_delay=0.01), asyncio.sleep, random.random))
+async def test_many_at_once(backend: Backend, writer: Writer, reader: Reader) -> None:
+    # Given fifty objects
+    if backend.name == "s3-strict":  # rclone may answer one of them with 500, which a worker would try again
+        writer = RetryingWriter(writer, Retrier(Policy(first_delay=0.01), asyncio.sleep, random.random))
     bodies = {f"many/{number:02}": body(NOISE[number : number + 100 * number]) for number in range(50)}
 
     # When all are written at once, and all are read at once
-    await asyncio.gather(*(patient.put(key, each, Absent()) for key, each in bodies.items()))
+    await asyncio.gather(*(writer.put(key, each, Absent()) for key, each in bodies.items()))
     contents = await asyncio.gather(*(reader.read(key, None, None) for key in bodies))
 
     # Then nobody got somebody else's bytes
