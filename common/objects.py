@@ -53,7 +53,8 @@ class StoredObject:
     """An object as its store describes it. `key` is relative to the location, exactly as stored, never a path.
 
     A listing fills key, size, version and modified (UTC); headers and checksums are filled by stat, read and put where the store
-    has them. `crc32c` and `crc64nvme` are the unsigned values over the whole object.
+    has them. `crc32c` and `crc64nvme` are the unsigned values over the whole object, `md5` is 32 lower-case hex digits; each is
+    None where the store does not vouch for it.
     """
 
     key: str
@@ -63,6 +64,7 @@ class StoredObject:
     headers: Headers = field(default_factory=Headers)
     crc32c: int | None = None
     crc64nvme: int | None = None
+    md5: str | None = None
     storage_class: str | None = None
     tags: int = 0
     """How many it has, as far as the store tells unasked; they are not carried."""

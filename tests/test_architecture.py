@@ -27,6 +27,8 @@ ONLY_IN = {
     "google_auth_oauthlib": ("brigade/auth.py",),
     "oauthlib": ("brigade/auth.py",),
     "googleapiclient": ("common/storage/gdrive/control.py",),
+    "aiohappyeyeballs": ("common/transport/",),
+    "boto3": ("common/transport/aws.py",),
     "botocore": ("common/transport/aws.py",),
     "cryptography": ("common/transport/cloudfront.py",),
     "flask": ("publisher/api/",),
@@ -38,7 +40,7 @@ ONLY_IN = {
 }
 """Where a library may be imported: a fault in it, or its replacement, concerns these files and no other."""
 
-LONGEST = 350
+LONGEST = 500
 LONGER: dict[str, str] = {}
 """Files that may be longer than LONGEST lines, and why."""
 

@@ -10,12 +10,14 @@ coroutines of one event loop at once; they are not thread-safe. `close` may be c
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
+    from common.errors import ObjectError
     from common.objects import Headers, Span, StoredObject, Version
 
 
@@ -87,6 +89,21 @@ class Content:
 
 
 @dataclass(frozen=True, slots=True)
+class Fault:
+    """An entry of a listing that names something which cannot be replicated as it stands: a directory that cannot be read, an
+    entry without what an object needs. It fails alone; the entries around it go on.
+    """
+
+    key: str
+    """What the entry is called, relative to the location; may be a directory."""
+    error: ObjectError
+
+
+def _none_left_out() -> Mapping[str, int]:
+    return MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """One page of a listing. `after` resumes the listing behind this page; None on the last page.
 
@@ -95,6 +112,9 @@ class Page:
 
     objects: Sequence[StoredObject]
     after: str | None
+    faults: Sequence[Fault] = ()
+    left_out: Mapping[str, int] = field(default_factory=_none_left_out)
+    """Entries that the reader leaves out on purpose, counted by reason: one lower-case word or two joined by "_"."""
 
 
 @dataclass(frozen=True, slots=True)
