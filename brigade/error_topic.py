@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from common import report as reports
-from common.cancelling import cancel
+from common.background import Background
 from common.errors import Malformed
 
 if TYPE_CHECKING:
@@ -158,11 +158,12 @@ async def _send_again(tasks: Queue, chosen: list[Entry], held: Held) -> None:
 async def _held(queue: Queue) -> AsyncIterator[Held]:
     """Deliveries whose leases are kept up until they are handed back at the end, whatever ended it."""
     held: Held = {}
-    renewing = asyncio.create_task(_renew(held, queue.lease / 3))
+    background = Background()
+    background.keep("leases", lambda: _renew(held, queue.lease / 3), longest_pause=queue.lease / 6)
     try:
         yield held
     finally:
-        await cancel(renewing)
+        await background.close()
         await asyncio.gather(*(delivery.nack() for delivery in held.values()))
 
 

@@ -10,11 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from brigade.embedded import ends_with_parent
+from common.background import Background
+from common.telemetry import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from brigade.notes import Notes
+
+log = get_logger(__name__)
 
 LONGEST_LINE = 1024 * 1024
 _HERE = str(Path(__file__).resolve().parent.parent)
@@ -23,12 +27,12 @@ _HERE = str(Path(__file__).resolve().parent.parent)
 class WorkerChild:
     """`ended` returns when the workers end without having been asked to."""
 
-    def __init__(self, process: asyncio.subprocess.Process, reading: asyncio.Task[None]) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, reading: Background) -> None:
         self._process = process
         self._reading = reading
 
     @classmethod
-    async def start(cls, environ: Mapping[str, str], processes: int, log: BinaryIO, notes: Notes) -> WorkerChild:
+    async def start(cls, environ: Mapping[str, str], processes: int, file: BinaryIO, notes: Notes) -> WorkerChild:
         """`environ` is all that the child gets, secrets included: a command line can be read by everyone on the machine."""
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -46,7 +50,9 @@ class WorkerChild:
             start_new_session=True,  # Ctrl-C reaches us alone, and we stop everything in order
             preexec_fn=ends_with_parent(),
         )
-        return cls(process, asyncio.create_task(_bring_home(process.stderr, log, notes)))
+        reading = Background()
+        reading.begin("the log of the workers", lambda: _bring_home(process.stderr, file, notes))
+        return cls(process, reading)
 
     async def ended(self) -> int:
         return await self._process.wait()
@@ -60,7 +66,7 @@ class WorkerChild:
             except TimeoutError:
                 self.kill()
                 await self._process.wait()
-        await self._reading
+        await self._reading.finish()
 
     def kill(self) -> None:
         """At once. What was under way is done again next time."""
@@ -68,7 +74,9 @@ class WorkerChild:
             self._process.kill()
 
 
-async def _bring_home(stream: asyncio.StreamReader | None, log: BinaryIO, notes: Notes) -> None:
+async def _bring_home(stream: asyncio.StreamReader | None, file: BinaryIO, notes: Notes) -> None:
+    """Read to the end whatever happens to the file: a worker whose log nobody reads stands still at its next line."""
+    full = False
     while stream is not None:
         try:
             line = await stream.readline()
@@ -76,6 +84,11 @@ async def _bring_home(stream: asyncio.StreamReader | None, log: BinaryIO, notes:
             continue  # longer than any line of ours; what follows it is read as usual
         if not line:
             return
-        log.write(line)
-        log.flush()
+        try:
+            file.write(line)
+            file.flush()
+        except OSError as error:
+            if not full:
+                log.warning("the log of the workers cannot be written, and is lost in part", action="log_lost", error=str(error))
+            full = True
         notes.line(line)

@@ -15,6 +15,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from common.background import Background
 from common.cancelling import cancel
 from common.errors import BrigadeError, ObjectError
 from common.telemetry import get_logger
@@ -35,6 +36,8 @@ POLL_SECONDS = 2.0
 FINISH_SECONDS = 10.0
 """How long scans may take to finish their pages when the process is to stop."""
 GIVE_UP_SECONDS = 2.0
+LONGEST_PAUSE = 5.0
+"""Before leadership or schedule are begun again after a fault: a third of the time that the lead is held."""
 
 
 @dataclass(slots=True)
@@ -92,17 +95,16 @@ class Scheduler:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop`: then no further page is begun, pages under way are finished, and the lead is given up."""
-        stopped = asyncio.create_task(stop.wait())
-        work = [asyncio.create_task(self._leadership.keep(self._wake.set)), asyncio.create_task(self._loop())]
+        leading, scanning = Background(), Background()
+        leading.keep("leadership", lambda: self._leadership.keep(self._wake.set), longest_pause=LONGEST_PAUSE)
+        scanning.keep("schedule", self._loop, longest_pause=LONGEST_PAUSE)
         try:
-            done, _ = await asyncio.wait([stopped, *work], return_when=asyncio.FIRST_COMPLETED)
-            for ended in done:
-                ended.result()
+            await stop.wait()
         finally:
             self._stopping = True
-            await cancel(work[1])
+            await scanning.close()
             await self._finish()
-            await cancel(stopped, work[0])
+            await leading.close()
             with contextlib.suppress(TimeoutError):  # Redis is away: the lock runs out by itself
                 async with asyncio.timeout(GIVE_UP_SECONDS):
                     await self._leadership.give_up()

@@ -6,6 +6,7 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING
 
+from common.background import Background
 from common.batching import Batcher
 from common.cancelling import cancel
 from common.errors import BrigadeError, QueueUnavailable, StateUnavailable
@@ -65,15 +66,19 @@ class Consumer:
         """Work until `stop` is set; then take no more, finish within the grace period while leases are kept, hand the rest
         back.
         """
-        # Leases and claims by themselves: Redis may be away for long, and the queue need not be.
-        beside = [asyncio.create_task(each()) for each in (self._keep_leases, self._keep_claims, self._tally.report)]
+        background = Background()
+        # Leases and claims by themselves: Redis may be away for long, and the queue need not be. A keeper that fails is back
+        # before what it keeps has run out: a third of the lease until it looks again, and a sixth of pause.
+        background.keep("leases", self._keep_leases, longest_pause=self._lease / 6)
+        background.keep("claims", self._keep_claims, longest_pause=self._lease / 6)
+        background.keep("progress", self._tally.report)
         try:
             try:
                 await self._take_until(stop)
             finally:
                 await self._finish()
         finally:
-            await cancel(*beside)
+            await background.close()
 
     @property
     def _active(self) -> dict[asyncio.Task[None], Delivery]:

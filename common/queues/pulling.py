@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
+from common.background import Background
 from common.cancelling import cancel
 from common.errors import BrigadeError
 from common.queues.outage import describe
@@ -37,7 +38,7 @@ class Pulling(Generic[Taken]):
     def __init__(self, pull: Callable[[int, float], Coroutine[None, None, Sequence[Taken]]]) -> None:
         self._pull = pull
         self._left: set[asyncio.Task[Sequence[Taken]]] = set()
-        self._returning: set[asyncio.Task[None]] = set()
+        self._returning = Background()
 
     async def receive(self, most: int, wait: float) -> Sequence[Taken]:
         """What a pull brings, at most `most`; empty when it takes longer than it should: then it goes on for the next caller."""
@@ -61,8 +62,7 @@ class Pulling(Generic[Taken]):
         """Give up what is still under way, and have the rest handed back."""
         await cancel(*self._left)
         await asyncio.sleep(0)  # the callbacks of the pulls that brought something after all run now
-        if self._returning:
-            await asyncio.wait(self._returning)
+        await self._returning.finish()
 
     def _leave(self, pull: asyncio.Task[Sequence[Taken]]) -> None:
         self._left.add(pull)
@@ -87,6 +87,4 @@ class Pulling(Generic[Taken]):
                 log.info("could not hand messages back, their lease will", action="queue_not_returned", error=describe(error))
 
         if surplus:
-            returning = asyncio.create_task(hand_back())
-            self._returning.add(returning)
-            returning.add_done_callback(self._returning.discard)
+            self._returning.begin("handing messages back", hand_back)

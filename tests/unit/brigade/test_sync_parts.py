@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import tomllib
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -14,6 +16,7 @@ from brigade.embedded import Pair
 from brigade.notes import NOTES, PERIOD, Notes, OwnLog
 from brigade.progress import JsonDisplay, LineDisplay, Snapshot, Speed, TerminalDisplay, moment, size
 from brigade.sync_run import Plan, route_as_toml
+from brigade.worker_child import _bring_home
 from common.location import Location
 from common.settings import load
 
@@ -214,3 +217,22 @@ def test_the_workers_get_the_credentials_but_no_queue_of_a_fleet(tmp_path):
     assert made["BRIGADE_QUEUE"] == "redis"
     assert made["BRIGADE_CONFIG"] == str(tmp_path / "route.toml")
     assert not {"GCP_TOPIC_ID", "REDIS_PASSWORD", "AWS_S3_BUCKET"} & made.keys()
+
+
+@pytest.fixture
+def full_disk():
+    with Path("/dev/full").open("wb", buffering=0) as file:
+        yield file
+
+
+async def test_a_log_that_cannot_be_written_stops_no_worker(full_disk):
+    # Given a disk that is full, and workers that say more than a pipe holds
+    stream = asyncio.StreamReader()
+    for number in range(3):
+        stream.feed_data(json.dumps({"level": "warning", "event": f"line {number}"}).encode() + b"\n")
+    stream.feed_eof()
+    noted: list[str] = []
+    # When their log is brought home
+    await _bring_home(stream, full_disk, Notes(noted.append, "worker"))
+    # Then it was read to the end, and what matters was still noted
+    assert [text.split(": ")[-1] for text in noted] == ["line 0", "line 1", "line 2"]

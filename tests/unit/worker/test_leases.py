@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -106,3 +107,27 @@ async def test_what_is_under_way_is_finished_when_the_queue_refuses_us() -> None
         await asyncio.wait_for(_consumer(_Queue([delivery], refused), replicator, _Claims()).run(asyncio.Event()), 10)
     # Then the object was finished, or its delivery handed back, before the worker ended
     assert replicator.finished or delivery.returned
+
+
+async def test_a_keeper_that_fails_once_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given claims whose first renewal is refused: no right to a command, a demoted master
+    class Claims(_Claims):
+        renewed = 0
+
+        async def renew(self) -> None:
+            self.renewed += 1
+            if self.renewed == 1:
+                raise SettingsError(["REDIS_USERNAME: no right to evalsha"])
+            again.set()
+
+    again, claims, stop = asyncio.Event(), Claims(), asyncio.Event()
+    said: list[tuple[str, Any]] = []
+    log = SimpleNamespace(warning=lambda _text, **fields: said.append((fields["task"], fields["error"])))
+    monkeypatch.setattr("common.background.log", log)
+    # When a delivery is worked on meanwhile
+    working = asyncio.create_task(_consumer(_Queue([_Delivery()]), _Replicator(0.1), claims).run(stop))
+    # Then it is renewed again, and the log has the name of the task and the reason
+    await asyncio.wait_for(again.wait(), 10)
+    assert said == [("claims", "REDIS_USERNAME: no right to evalsha")]
+    stop.set()
+    await asyncio.wait_for(working, 10)
