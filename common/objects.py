@@ -54,7 +54,8 @@ class StoredObject:
 
     A listing fills key, size, version and modified (UTC); headers and checksums are filled by stat, read and put where the store
     has them. `crc32c` and `crc64nvme` are the unsigned values over the whole object, `md5` is 32 lower-case hex digits; each is
-    None where the store does not vouch for it.
+    None where the store does not vouch for it. `digests` are its other checksums of all bytes (crc32, sha1, sha256), in
+    lower-case hex digits.
     """
 
     key: str
@@ -65,6 +66,7 @@ class StoredObject:
     crc32c: int | None = None
     crc64nvme: int | None = None
     md5: str | None = None
+    digests: Mapping[str, str] = field(default_factory=_nothing)
     storage_class: str | None = None
     tags: int = 0
     """How many it has, as far as the store tells unasked; they are not carried."""

@@ -17,7 +17,7 @@ from common.telemetry import get_logger
 from worker.carry import LENIENT
 from worker.lanes import Lane
 from worker.unsized import write
-from worker.verify import whole_crc32c
+from worker.whole import Whole, mismatch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -124,6 +124,7 @@ class _Parts:
         self._uploads = transfer.uploads
         self._budget = transfer.budget
         self._on_step = transfer.on_step
+        self._whole = Whole(source)
         self._receipts: dict[int, PartReceipt] = {}
         self._held_to_the_end = 0
         self._lost: tuple[Lost, ...] = ()
@@ -134,7 +135,7 @@ class _Parts:
         try:
             await self._move_parts(upload)
             receipts = [self._receipts[number] for number in range(len(self._spans))]
-            checksum = whole_crc32c(receipts, self._source)
+            checksum = self._whole.crc32c(receipts)
             written = await upload.complete(receipts, checksum)
         except ObjectError as error:
             if not error.retryable or isinstance(error, _NOT_RESUMED):
@@ -179,14 +180,17 @@ class _Parts:
         try:
             async with asyncio.TaskGroup() as group:
                 for number, span in enumerate(self._spans):
-                    if number in self._receipts:
+                    arrived = self._receipts.get(number)
+                    if arrived is not None and not self._whole.wants(arrived):
                         continue
                     await window.acquire()
                     await self._budget.take(Lane.LARGE, len(span))
-                    part = group.create_task(self._move_part(upload, number, span, None if parallel else before))
+                    if arrived is not None:
+                        part = group.create_task(self._read_again(arrived, span))
+                    else:
+                        before = part = group.create_task(self._move_part(upload, number, span, None if parallel else before))
                     # A callback, not a `finally` in the part: a task that is cancelled before its first step never gets there.
                     part.add_done_callback(partial(self._done, number, span, window))
-                    before = part
         except* ObjectError as errors:
             failure = _first(errors)
         if failure is not None:
@@ -194,19 +198,37 @@ class _Parts:
 
     async def _move_part(self, upload: Upload, number: int, span: Span, before: asyncio.Task[None] | None) -> None:
         """Read, hash and write one part; in sequence behind `before`. Its bytes are paid for already."""
-        content = await self._reader.read(self._task.key, span, self._task.version)
-        if content.object.size != self._task.size:
-            raise SourceChanged(f"{self._task.key!r} was listed with {self._task.size} bytes, has {content.object.size}")
-        self._on_step(Step.SOURCE_READ)
+        data = await self._read(span)
         if before is not None:
             await before
-        receipt = await upload.part(number, span.start, content.data, crc32c(content.data))
-        if self._source.crc64nvme is not None:
-            receipt = replace(receipt, crc64nvme=crc64nvme(content.data))
+        receipt = self._described(await upload.part(number, span.start, data, crc32c(data)), data)
         self._on_step(Step.PART_WRITTEN)
         self._receipts[number] = receipt
         if receipt.stored:
             await self._uploads.arrived(self._task.route, self._task.key, receipt)
+        await self._whole.add(number, data)
+
+    async def _read_again(self, arrived: PartReceipt, span: Span) -> None:
+        """A part that an earlier attempt has written: its bytes are needed for the checksum of the whole, and are the same."""
+        data = await self._read(span)
+        if crc32c(data) != arrived.crc32c:
+            raise mismatch(
+                f"bytes {span.start}-{span.end - 1} of {self._task.key!r} are not those that were read before: one of the two "
+                "readings was damaged"
+            )
+        self._receipts[arrived.number] = self._described(arrived, data)
+        await self._whole.add(arrived.number, data)
+
+    async def _read(self, span: Span) -> bytes:
+        content = await self._reader.read(self._task.key, span, self._task.version)
+        if content.object.size != self._task.size:
+            raise SourceChanged(f"{self._task.key!r} was listed with {self._task.size} bytes, has {content.object.size}")
+        self._on_step(Step.SOURCE_READ)
+        return content.data
+
+    def _described(self, receipt: PartReceipt, data: bytes) -> PartReceipt:
+        """With what the whole is to be compared with beside CRC32C."""
+        return receipt if self._source.crc64nvme is None else replace(receipt, crc64nvme=crc64nvme(data))
 
     def _done(self, number: int, span: Span, window: asyncio.Semaphore, _: asyncio.Task[None]) -> None:
         """A part is over, one way or the other. The last one's bytes stay paid for: a writer may keep them until `complete`."""

@@ -1,5 +1,5 @@
-"""Proof: an object counts as consumed when the destination's own word about it agrees with what left the source, and that with
-what the source keeps of it.
+"""Proof: an object counts as consumed when the destination's own word about it agrees with what left the source (and that with
+what the source keeps of it: `worker.whole`, and the readers).
 """
 
 from __future__ import annotations
@@ -9,17 +9,13 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from common.checksums import join, join_crc64nvme
 from common.errors import ChecksumMismatch
 from common.objects import UNSIZED, Headers
 from common.state.records import Receipt
 from common.storage.names import SOURCE_MODIFIED, SOURCE_SIZE, SOURCE_VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from common.objects import StoredObject
-    from common.storage.base import PartReceipt
     from common.task import Task
 
 
@@ -61,36 +57,6 @@ def is_made_from(found: StoredObject, task: Task) -> bool:
         and metadata.get(SOURCE_SIZE) == str(found.size)
         and task.size in (found.size, UNSIZED)
     )
-
-
-def whole_crc32c(receipts: Sequence[PartReceipt], source: StoredObject) -> int:
-    """The CRC32C of an object that was read in these parts, in their order. A range of an object has no checksum to be compared
-    with; the whole has. Raises ChecksumMismatch when the parts together are not the bytes of which the source keeps one.
-    """
-    crc32c = 0
-    for part in receipts:
-        crc32c = join(crc32c, part.crc32c, part.size)
-    if source.crc32c not in (None, crc32c):
-        raise _not_the_sources(source, "CRC32C", crc32c, source.crc32c)
-    crc64nvme = None if source.crc64nvme is None else _whole_crc64nvme(receipts)
-    if crc64nvme not in (None, source.crc64nvme):
-        raise _not_the_sources(source, "CRC64NVME", crc64nvme, source.crc64nvme)
-    return crc32c
-
-
-def _whole_crc64nvme(receipts: Sequence[PartReceipt]) -> int | None:
-    whole = 0
-    for part in receipts:
-        if part.crc64nvme is None:
-            return None  # moved by a worker of before this was noted
-        whole = join_crc64nvme(whole, part.crc64nvme, part.size)
-    return whole
-
-
-def _not_the_sources(source: StoredObject, name: str, found: int | None, kept: int | None) -> ChecksumMismatch:
-    error = ChecksumMismatch(f"the parts read of {source.key!r} have the {name} {found} together, its source keeps {kept}")
-    error.at_source = True
-    return error
 
 
 def receipt(task: Task, written: StoredObject, crc32c: int | None, *, at: int, worker: str) -> Receipt:

@@ -166,7 +166,7 @@ class CdnReader:
             self._rest.failed()
             raise Declined(Reason.BROKEN, str(error)) from None
         self._rest.answered()
-        return accept(response, span, due, signed)
+        return await accept(response, span, due, signed)
 
     def _url(self, key: str) -> Signed:
         path = encode_path(key)

@@ -13,7 +13,7 @@ from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from common.checksums import crc32c, crc64nvme
+from common.storage import proof
 from common.storage.s3_headers import etag, from_wire
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ _FROM_S3 = (b"<RequestId>", b"<HostId>")
 """S3 names its request in an error, CloudFront does not: so much tells one AccessDenied from the other."""
 
 
-def accept(response: Response, span: Span | None, due: StoredObject, signed: Signed) -> bytes:
+async def accept(response: Response, span: Span | None, due: StoredObject, signed: Signed) -> bytes:
     """The bytes of `span` (None: all) of the version `due`. Raises Declined for anything else."""
     if response.status not in (200, 206):
         raise _refusal(response, signed)
@@ -84,15 +84,9 @@ def accept(response: Response, span: Span | None, due: StoredObject, signed: Sig
     expected = due.size if span is None else len(span)
     if len(response.body) != expected:
         raise Declined(Reason.TRUNCATED, f"{expected} bytes were due, {len(response.body)} came")
-    if span is None and not _matches(response.body, due):
-        raise Declined(Reason.CORRUPT, "the bytes do not match the checksum that S3 keeps of them")
+    if span is None and (kind := await proof.difference(response.body, due)) is not None:
+        raise Declined(Reason.CORRUPT, f"the bytes do not match the {kind} that S3 keeps of them")
     return response.body
-
-
-def _matches(data: bytes, due: StoredObject) -> bool:
-    if due.crc32c is not None:
-        return crc32c(data) == due.crc32c
-    return due.crc64nvme is None or crc64nvme(data) == due.crc64nvme
 
 
 def _check_range(response: Response, span: Span | None, due: StoredObject) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from common.checksums import crc32c as checksum
 from common.errors import ChecksumMismatch, PreconditionFailed, SourceChanged, SourceMissing, Unavailable
 from common.objects import StoredObject, Version
+from common.storage import proof
 from common.storage.base import LARGEST_READ, MIB, TIB, Content, Limits
 from common.storage.gcs_client import FIELDS, GcsClient, kept
 from common.storage.gcs_listing import pages
@@ -66,14 +67,14 @@ class GcsReader:
     async def read(self, key: str, span: Span | None, version: Version | None) -> Content:
         """The first bytes of an object come with its resource, asked for at the same time: media carries no user metadata."""
         if span is not None and span.start > 0:
-            return await self._media(key, span, version, None)
+            return await self._media(key, span, version)
         if version is None:
             found = await self.stat(key)
             if found is None:
                 raise SourceMissing(f"cannot read {self._client.name(key)!r}: there is no such object")
-            return await self._media(key, span, found.version, found)
+            return await self._proven(found, await self._media(key, span, found.version))
         described, content = await asyncio.gather(
-            self._stat(key, version), self._media(key, span, version, None), return_exceptions=True
+            self._stat(key, version), self._media(key, span, version), return_exceptions=True
         )
         if isinstance(content, BaseException):
             raise content
@@ -81,7 +82,7 @@ class GcsReader:
             raise described
         if described is None:
             raise SourceMissing(f"cannot read {self._client.name(key)!r}: it went away while it was read")
-        return Content(described, content.data)
+        return await self._proven(described, content)
 
     async def close(self) -> None:
         """The transport is shared and closed by who opened it."""
@@ -95,7 +96,7 @@ class GcsReader:
             raise self._failure(response, "look at", key)
         return self._client.resource(response, "look at", key)
 
-    async def _media(self, key: str, span: Span | None, version: Version | None, found: StoredObject | None) -> Content:
+    async def _media(self, key: str, span: Span | None, version: Version | None) -> Content:
         # Without "gzip" here GCS would unpack objects stored with Content-Encoding: gzip and ignore the range
         # (https://cloud.google.com/storage/docs/transcoding). We move bytes as they are stored.
         headers = [("Accept-Encoding", "gzip")]
@@ -105,9 +106,18 @@ class GcsReader:
         response = await self._client.send("GET", url, headers, expect=len(span) if span else LARGEST_READ)
         if response.status not in (200, 206):
             raise self._failure(response, "read", key)
-        return self._content(response, key, span, found)
+        return self._content(response, key, span)
 
-    def _content(self, response: Response, key: str, span: Span | None, found: StoredObject | None) -> Content:
+    async def _proven(self, described: StoredObject, content: Content) -> Content:
+        """The bytes with the resource that they are of. Media may come without a checksum, a resource has one."""
+        name, size = self._client.name(described.key), content.object.size
+        if size != described.size:
+            raise SourceChanged(f"cannot read {name!r}: {size} bytes came of an object of {described.size}")
+        if len(content.data) == size:
+            await proof.compare(content.data, described, name, "GCS")
+        return Content(described, content.data)
+
+    def _content(self, response: Response, key: str, span: Span | None) -> Content:
         name = self._client.name(key)
         data, wire = response.body, response.headers
         if "gunzipped" in wire.get("x-guploader-response-body-transformations", ""):
@@ -130,9 +140,7 @@ class GcsReader:
         stated = int.from_bytes(base64.b64decode(crc32c[1]), "big") if crc32c else None
         if whole and stated is not None and stated != checksum(data):
             raise ChecksumMismatch(f"cannot read {name!r}: the bytes do not match the CRC32C that GCS keeps of them")
-        if found is None:
-            found = StoredObject(key=key, size=size, version=Version(wire.get("x-goog-generation", "")), crc32c=stated)
-        return Content(found, data)
+        return Content(StoredObject(key, size, Version(wire.get("x-goog-generation", "")), crc32c=stated), data)
 
     def _failure(self, response: Response, doing: str, key: str) -> Exception:
         error = self._client.failure(response, doing, key)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 PUBLIC_ENDPOINT = "https://storage.googleapis.com"
 FIELDS = (
-    "name,size,generation,updated,crc32c,storageClass,contentType,cacheControl,contentDisposition,contentEncoding,"
+    "name,size,generation,updated,crc32c,md5Hash,storageClass,contentType,cacheControl,contentDisposition,contentEncoding,"
     "contentLanguage,metadata"
 )
 RESOURCE_BYTES = 256 * 1024
@@ -122,7 +122,7 @@ class GcsClient:
     def stored(self, resource: dict[str, Any]) -> StoredObject:
         """The object that a resource describes (https://cloud.google.com/storage/docs/json_api/v1/objects#resource)."""
         updated = resource.get("updated")
-        crc32c = resource.get("crc32c")
+        crc32c, md5 = resource.get("crc32c"), resource.get("md5Hash")
         carried = {field: resource[name] for field, name in _CARRIED.items() if resource.get(name)}
         return StoredObject(
             key=resource["name"][len(self.prefix) :],
@@ -131,6 +131,7 @@ class GcsClient:
             modified=datetime.fromisoformat(updated).astimezone(UTC) if updated else None,
             headers=Headers(**carried, metadata=resource.get("metadata") or {}),
             crc32c=int.from_bytes(base64.b64decode(crc32c), "big") if crc32c else None,
+            md5=base64.b64decode(md5).hex() if md5 else None,
             storage_class=resource.get("storageClass"),
         )
 

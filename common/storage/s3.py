@@ -6,10 +6,11 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from common.errors import ChecksumMismatch, PreconditionFailed, SourceChanged, Unavailable
+from common.errors import PreconditionFailed, SourceChanged, Unavailable
+from common.storage import proof
 from common.storage.base import LARGEST_READ, MIB, TIB, Content, Limits
 from common.storage.s3_client import S3Client
-from common.storage.s3_headers import is_whole, kept, stored, to_store
+from common.storage.s3_headers import kept, stored, to_store
 from common.storage.s3_inventory import Inventory, InventoryReader
 from common.storage.s3_listing import pages
 from common.storage.s3_writer import S3Writer
@@ -77,7 +78,10 @@ class S3Reader:
         response = await self._client.send("GET", key, query=query, headers=headers, expect=len(span) if span else LARGEST_READ)
         if response.status not in (200, 206):
             raise self._read_failure(response, key)
-        return self._content(response, key, span, version)
+        content = self._content(response, key, span, version)
+        if span is None:
+            await proof.compare(content.data, content.object, self._name(key), "S3")
+        return content
 
     async def close(self) -> None:
         await self._client.close()
@@ -91,7 +95,7 @@ class S3Reader:
 
     def _content(self, response: Response, key: str, span: Span | None, version: Version | None) -> Content:
         """The answer, once it is certain to be the bytes asked for: a proxy may ignore Range, If-Match, or both."""
-        name = f"s3://{self._client.bucket}/{self._client.prefix}{key}"
+        name = self._name(key)
         data = response.body
         size = len(data)
         if span is not None:
@@ -110,6 +114,7 @@ class S3Reader:
         found = stored(key, size, response.headers, believed=self._client.dialect.believed)
         if version is not None and found.version.token != version.token:
             raise SourceChanged(f"cannot read {name!r}: it is now version {found.version.token}, the task names {version.token}")
-        if span is None and not is_whole(data, response.headers, believed=self._client.dialect.believed):
-            raise ChecksumMismatch(f"cannot read {name!r}: the bytes do not match the checksum that S3 keeps of them")
         return Content(found, data)
+
+    def _name(self, key: str) -> str:
+        return f"s3://{self._client.bucket}/{self._client.prefix}{key}"

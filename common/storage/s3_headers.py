@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import re
-import zlib
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -20,12 +18,11 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from common.checksums import crc32c, crc64nvme
 from common.objects import Headers, StoredObject, Version
 from common.storage.metadata import MOST_METADATA, fitting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from common.config import StoreOptions
 
@@ -37,13 +34,11 @@ _SSE = "x-amz-server-side-encryption"
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch
 """What the name of a header may be: https://www.rfc-editor.org/rfc/rfc9110#name-tokens"""
 _CHECKSUM = "x-amz-checksum-"
-_RECKONED: Mapping[str, Callable[[bytes], bytes]] = {
-    "crc32c": lambda data: crc32c(data).to_bytes(4, "big"),
-    "crc64nvme": lambda data: crc64nvme(data).to_bytes(8, "big"),
-    "crc32": lambda data: zlib.crc32(data).to_bytes(4, "big"),
-    "sha256": lambda data: hashlib.sha256(data).digest(),
-    "sha1": lambda data: hashlib.sha1(data, usedforsecurity=False).digest(),
-}
+_DIGESTS = {"crc32": 4, "sha1": 20, "sha256": 32}
+"""Checksums that are sent beside CRC32C and CRC64NVME, and their bytes."""
+_MD5 = re.compile(r"[0-9a-f]{32}").fullmatch
+_NOT_MD5 = ("EXPRESS_ONEZONE", "FSX_OPENZFS")
+"""Classes of directory buckets and access points, whose ETags are no MD5."""
 _MONTH_NAMES = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _MONTHS = {name: number for number, name in enumerate(_MONTH_NAMES, start=1)}
 _CARRIED = {
@@ -136,6 +131,8 @@ def stored(key: str, size: int, wire: Mapping[str, str], *, believed: bool = Fal
         headers=from_wire(wire),
         crc32c=whole_crc32c(wire, believed=believed),
         crc64nvme=_whole_crc64nvme(wire, believed=believed),
+        md5=_md5(wire, believed=believed),
+        digests=_digests(wire, believed=believed),
         storage_class=wire.get(_CLASS),
         tags=int(tags) if tags.isdecimal() else 0,
     )
@@ -155,17 +152,6 @@ def whole_crc32c(wire: Mapping[str, str], *, believed: bool = False) -> int | No
     return crc32c_of(said) if said and _of_all_bytes(wire, believed=believed) else None
 
 
-def is_whole(data: bytes, wire: Mapping[str, str], *, believed: bool) -> bool:
-    """Whether the bytes are those of which S3 keeps a checksum. True where it keeps none of all bytes."""
-    if ("-" in wire.get("etag", "") and not believed) or wire.get("x-amz-checksum-type", "FULL_OBJECT") != "FULL_OBJECT":
-        return True
-    for algorithm, reckon in _RECKONED.items():
-        kept = wire.get(_CHECKSUM + algorithm)
-        if kept is not None and "-" not in kept:
-            return base64.b64encode(reckon(data)).decode() == kept
-    return True
-
-
 def crc32c_of(text: str) -> int | None:
     """From base64; None for what is no CRC32C, such as a composite one with its number of parts behind it."""
     return _unsigned(text, 4)
@@ -183,12 +169,34 @@ def _whole_crc64nvme(wire: Mapping[str, str], *, believed: bool) -> int | None:
     return _unsigned(said, 8) if said and _of_all_bytes(wire, believed=believed) else None
 
 
+def _md5(wire: Mapping[str, str], *, believed: bool) -> str | None:
+    """The ETag where it is documented to be the MD5: of an object that was put in one piece, as it is or encrypted by S3's own
+    keys (https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html). Elsewhere 32 digits may be anything.
+    """
+    tag = wire.get("etag", "").strip('"')
+    plain = wire.get(_SSE, "AES256") == "AES256" and f"{_SSE}-customer-algorithm" not in wire
+    return tag if believed and plain and _MD5(tag) and wire.get(_CLASS) not in _NOT_MD5 else None
+
+
+def _digests(wire: Mapping[str, str], *, believed: bool) -> dict[str, str]:
+    """A composite one has its number of parts behind it, or says so, and means nothing to us."""
+    if not _of_all_bytes(wire, believed=believed):
+        return {}
+    raw = {kind: _raw(wire.get(_CHECKSUM + kind, ""), size) for kind, size in _DIGESTS.items()}
+    return {kind: value.hex() for kind, value in raw.items() if value is not None}
+
+
 def _unsigned(text: str, size: int) -> int | None:
+    raw = _raw(text, size)
+    return None if raw is None else int.from_bytes(raw, "big")
+
+
+def _raw(text: str, size: int) -> bytes | None:
     try:
         raw = base64.b64decode(text, validate=True)
     except binascii.Error:
         return None
-    return int.from_bytes(raw, "big") if len(raw) == size else None
+    return raw if len(raw) == size else None
 
 
 def _ascii(value: str) -> str:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from common.errors import Refused, SourceChanged, SourceMissing, Unavailable
+from common.storage import proof
 from common.storage.base import LARGEST_READ, Content
 from common.storage.gdrive import changes
-from common.storage.gdrive.hashing import Hashes
 from common.storage.gdrive.limits import LIMITS
 from common.storage.gdrive.listing import Listing, Walk, place
 from common.storage.gdrive.natives import LARGEST_EXPORT
@@ -48,7 +48,6 @@ class DriveReader:
     def __init__(self, drive: Drive, location: Location, options: StoreOptions) -> None:
         self._drive = drive
         self._tree = Tree(drive, location, options)
-        self._hashes = Hashes()
         self._interrupted: Listing | None = None
 
     async def stat(self, key: str) -> StoredObject | None:
@@ -99,19 +98,18 @@ class DriveReader:
         name = self._tree.name(key)
         headers = [] if span is None else [("Range", f"bytes={span.start}-{span.end - 1}")]
         expect = LARGEST_READ if span is None else len(span)
-        async with self._hashes.part(file_id, version.token, span) as part:
-            response = await self._drive.send("GET", self._drive.media_url(file_id), headers, expect=expect, units=UNITS_DOWNLOAD)
-            if response.status not in (200, 206):
-                failed = self._drive.failure(response, "read", name)
-                if not failed.retryable:
-                    await self._still(key, file_id, version)
-                raise SourceChanged(str(failed)) if response.status == 416 else failed
-            resource = await self._still(key, file_id, version)
-            data, total = _bytes(response, span, name)
-            found = self._tree.stored(resource, key)
-            if total != found.size:
-                raise Unavailable(f"cannot read {name!r}: {total} bytes came of a file of {found.size}")
-            await part.arrived(data, resource, name)
+        response = await self._drive.send("GET", self._drive.media_url(file_id), headers, expect=expect, units=UNITS_DOWNLOAD)
+        if response.status not in (200, 206):
+            failed = self._drive.failure(response, "read", name)
+            if not failed.retryable:
+                await self._still(key, file_id, version)
+            raise SourceChanged(str(failed)) if response.status == 416 else failed
+        found = self._tree.stored(await self._still(key, file_id, version), key)
+        data, total = _bytes(response, span, name)
+        if total != found.size:
+            raise Unavailable(f"cannot read {name!r}: {total} bytes came of a file of {found.size}")
+        if len(data) == found.size:
+            await proof.compare(data, found, name, "Drive")
         return Content(found, data)
 
     async def _exported(self, key: str, before: Resource, span: Span | None, version: Version) -> Content:

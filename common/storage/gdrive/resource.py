@@ -45,4 +45,6 @@ def stored(resource: Mapping[str, Any], key: str) -> StoredObject:
         modified=datetime.fromisoformat(modified).astimezone(UTC) if modified else None,
         headers=headers,
         crc32c=crc32c,
+        md5=str(resource["md5Checksum"]).lower() if resource.get("md5Checksum") else None,
+        digests={"sha256": str(resource["sha256Checksum"]).lower()} if resource.get("sha256Checksum") else {},
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -292,74 +291,3 @@ def test_limits_say_what_a_reader_of_drive_can_do() -> None:
     assert DriveReader.limits.tells_changes
     assert not DriveReader.limits.ordered_listing
     assert DriveReader.limits.largest_unsized > 0
-
-
-def parts(size: int, step: int) -> list[Span]:
-    return [Span(start, min(start + step, size)) for start in range(0, size, step)]
-
-
-@pytest.mark.parametrize("order", ["in turn", "the last first", "one by one"])
-async def test_parts_are_compared_with_the_hash_of_the_whole(server: DriveServer, order: str) -> None:
-    # Given a file whose bytes are damaged at the source, behind Drive's back
-    file_id = server.put("file", DATA)
-    async with reading(server, "root") as reader:
-        (stored,) = await listed(reader)
-        spans = parts(len(DATA), 1000)
-
-        async def read(span: Span, pause: float) -> bytes:
-            content = asyncio.create_task(reader.read("file", span, stored.version))
-            await asyncio.sleep(pause)
-            return (await content).data
-
-        async def read_all() -> bytes:
-            if order == "one by one":
-                return b"".join([await read(span, 0) for span in spans])
-            if order == "the last first":
-                server.faults.clear()
-                server.faults.add(Fault(Kind.STALL, operation="files.get.media", seconds=0.1))  # the first of them
-            return b"".join(await asyncio.gather(*(read(span, 0) for span in spans)))
-
-        # When it is read in parts, then it comes whole
-        assert await read_all() == DATA
-
-        # And when a byte is wrong, in whatever part, then the last part says so, and the next attempt, too
-        content = server.store.get(file_id).content
-        assert content is not None
-        for at in (0, 5000, len(DATA) - 1):
-            object.__setattr__(content, "data", DATA[:at] + bytes([DATA[at] ^ 1]) + DATA[at + 1 :])
-            for _ in range(2):
-                with pytest.raises(ChecksumMismatch):
-                    await read_all()
-        object.__setattr__(content, "data", DATA)
-        assert await read_all() == DATA
-
-
-async def test_parts_that_are_not_all_read_here_come_without_a_comparison(server: DriveServer) -> None:
-    # Given a file of which another process has read the beginning, or of which a part is asked for again
-    server.put("file", DATA)
-    async with reading(server, "root") as reader:
-        (stored,) = await listed(reader)
-        spans = parts(len(DATA), 2000)
-
-        # When the rest is read, or parts in any order, or again, then nobody waits for what will not come
-        for span in [*spans[2:], spans[0], spans[3], spans[0], spans[1], spans[2], *spans[1:]]:
-            assert (await reader.read("file", span, stored.version)).data == DATA[span.start : span.end]
-
-
-async def test_a_part_that_fails_leaves_nobody_waiting(server: DriveServer) -> None:
-    # Given a service that fails at the first part while the others come
-    server.put("file", DATA)
-    server.faults.add(Fault(Kind.STATUS, operation="files.get.media", status=503))
-    async with reading(server, "root") as reader:
-        (stored,) = await listed(reader)
-        spans = parts(len(DATA), 2000)
-
-        # When all are read at once
-        reads = [asyncio.create_task(reader.read("file", spans[0], stored.version))]
-        await asyncio.sleep(0)
-        reads += [asyncio.create_task(reader.read("file", span, stored.version)) for span in spans[1:]]
-        answers = await asyncio.gather(*reads, return_exceptions=True)
-
-        # Then one fails and the others come; and a second attempt is compared again
-        assert [isinstance(answer, Unavailable) for answer in answers].count(True) == 1
-        assert b"".join([(await reader.read("file", span, stored.version)).data for span in spans]) == DATA

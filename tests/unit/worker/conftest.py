@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from common.objects import StoredObject
-    from common.steps import Step
+    from common.steps import OnStep, Step
     from common.storage.base import Reader, Writer
 
 ROUTE = "photos"
@@ -112,13 +112,14 @@ class World:
         self.queue = Sent()
         self.budget = Budget(32 * MIB)
         self.steps: list[Step] = []
+        self.on_step: OnStep = self.steps.append
         self._job: Job | None = None
         self._tasks = 0
 
     def replicator(self, worker: str = "worker-1") -> Replicator:
         """Built anew for each call, with whatever reader and writer stand in the world now."""
         claims = Claims(self.cache, worker, 60)
-        settler = Settler(self.cache, worker, Tally(), self.steps.append)
+        settler = Settler(self.cache, worker, Tally(), self.on_step)
         failures = Failures(
             name=worker,
             cache=self.cache,
@@ -142,7 +143,7 @@ class World:
             budget=self.budget,
             part_bytes=MIB,
             now=lambda: NOW,
-            on_step=self.steps.append,
+            on_step=self.on_step,
         )
 
     async def replicate(self, task: Task, worker: str = "worker-1") -> Delivered:

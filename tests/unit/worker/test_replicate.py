@@ -14,12 +14,11 @@ from common.errors import ChecksumMismatch, Forbidden, PreconditionFailed, RateL
 from common.objects import Headers
 from common.state.cache import Claim, Kind
 from common.steps import Step
-from common.storage.base import MIB, Absent, Body, PartReceipt
+from common.storage.base import MIB, Absent, Body
 from common.storage.names import SOURCE_MODIFIED, SOURCE_SIZE, SOURCE_VERSION
 from common.task import encode
 from tests.unit.worker.conftest import ATTEMPTS, ROUTE, Delivered, World, noise
 from worker.transfer import PARALLEL_PARTS
-from worker.verify import whole_crc32c
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -473,18 +472,6 @@ async def test_wrong_bytes_in_a_part_are_noticed_by_the_checksum_of_the_whole(wo
     # And the next attempt begins anew
     assert (await world.replicate(task)).fate == ["ack"]
     assert await world.arrived("k") == data
-
-
-async def test_parts_of_which_one_checksum_is_not_known_are_held_against_the_other(world: World) -> None:
-    # Given parts that a worker of an older release has moved, and what the source keeps
-    data = noise(3000)
-    halves = [PartReceipt(0, 1000, crc32c(data[:1000])), PartReceipt(1, 2000, crc32c(data[1000:]), crc64nvme=1)]
-    source = replace(await world.put("k", data), crc64nvme=crc64nvme(data))
-    # When they are joined
-    # Then the CRC32C alone decides
-    assert whole_crc32c(halves, source) == crc32c(data)
-    with pytest.raises(ChecksumMismatch, match="CRC32C"):
-        whole_crc32c(halves, replace(source, crc32c=1))
 
 
 async def test_wrong_bytes_never_become_an_object(world: World) -> None:
