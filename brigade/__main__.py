@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from importlib import import_module
@@ -77,6 +78,8 @@ def brigade(context: click.Context, config: Path | None, log_level: str | None, 
 
 def main() -> None:
     """The entry point. A traceback means a fault of ours; everything else is one line and an exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # keys are Unicode, and a terminal's locale may be older than that
     try:
         code = brigade.main(standalone_mode=False)
     except click.exceptions.Exit as request:

@@ -13,7 +13,7 @@ from brigade.embedded import Pair, redis_program, state_directory
 from brigade.invocation import Invocation, examples, pass_invocation, run
 from common.config import LogSettings
 from common.errors import SettingsError
-from common.location import Location
+from common.location import Location, as_utf8
 from common.telemetry import configure
 
 if TYPE_CHECKING:
@@ -103,8 +103,9 @@ def _route(
     route: dict[str, object] = {"name": "sync"}
     for name, text in (("source", source), ("destination", destination)):
         try:
+            text = as_utf8(text if "://" in text else f"file://{os.path.abspath(text)}")  # noqa: PTH100, PLW2901 - resolves ".."
             text.encode()
-            location = Location.parse(text if "://" in text else f"file://{os.path.abspath(text)}")  # noqa: PTH100 - resolves ".."
+            location = Location.parse(text)
         except UnicodeEncodeError:
             faults.append(f"{name.upper()}: is not UTF-8: give the directory a name that is")
         except ValueError as error:
@@ -112,7 +113,7 @@ def _route(
         else:
             if location.scheme == "memory":
                 faults.append(f"{name.upper()}: memory:// lives in one process: write s3://, gs:// or file:///")
-            if location.scheme == "file" and not Path(location.prefix).is_dir():
+            if location.scheme == "file" and not Path(os.fsdecode(location.prefix.encode())).is_dir():
                 faults.append(f"{name.upper()}: there is no directory {location.prefix}: create it, or mount what belongs there")
             route[name] = str(location)
     if faults:

@@ -6,6 +6,7 @@ keys may hold all of them and people paste the names that they see in the consol
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 
@@ -60,6 +61,13 @@ class Location:
     def __str__(self) -> str:
         slash = "/" if self.bucket and self.prefix else ""
         return f"{self.scheme}://{self.bucket}{slash}{self.prefix}"
+
+
+def as_utf8(text: str) -> str:
+    """What came from the command line or the environment, as UTF-8 whatever the locale: Python decoded it by that, and names of
+    directories and keys are bytes. Raises UnicodeEncodeError for text that was not decoded from bytes.
+    """
+    return os.fsencode(text).decode("utf-8", "surrogateescape")
 
 
 def _prefix(text: str) -> str:

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from common.location import as_utf8
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -207,7 +209,7 @@ def _read_secret(gathered: Gathered, origin: str, path: str) -> str | None:
 
 
 def _default_route(gathered: Gathered, environ: Mapping[str, str]) -> None:
-    source, destination = environ.get(SOURCE_BUCKET, "").strip(), environ.get(DESTINATION_BUCKET, "").strip()
+    source, destination = (as_utf8(environ.get(name, "")).strip() for name in (SOURCE_BUCKET, DESTINATION_BUCKET))
     if gathered.routes or not (source or destination):
         return
     if not (source and destination):

@@ -1,38 +1,39 @@
 """A directory as a location: `file:///directory`. This file reads; `file_writer` writes.
 
 Every regular file below the directory is an object. Symbolic links are not followed and not objects, so that a tree cannot
-lead out of itself or in circles. Files are read in threads, a span at a time; only the span is in memory.
+lead out of itself or in circles; pages count them (`left_out`: symlink, special_file, staging). Files are read in threads, a span
+at a time; only the span is in memory.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+from collections import Counter
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from common.checksums import crc32c
 from common.errors import ChecksumMismatch, InvalidName, Refused, SourceChanged, SourceMissing
-from common.storage.base import LARGEST_READ, MIB, Content, Limits, Page
-from common.storage.file_listing import Skipped, walk
+from common.objects import StoredObject
+from common.storage.base import LARGEST_READ, MIB, Content, Fault, Limits, Page
+from common.storage.file_listing import LeftOut, walk
 from common.storage.file_note import describe, read_note, stat_file, token
-from common.storage.file_tree import Tree, failure, is_gone, segments
+from common.storage.file_tree import Tree, encoded, failure, is_gone, segments
 from common.storage.file_writer import FileWriter
-from common.telemetry import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Iterator, Sequence
 
     from common.config import Settings, StoreOptions
     from common.location import Location
-    from common.objects import Span, StoredObject, Version
+    from common.objects import Span, Version
     from common.storage.base import Reader, Writer
+    from common.storage.file_listing import Entry
     from common.transport.http import Transport
 
 LIMITS = Limits(largest_object=2**63 - 1, largest_put=64 * MIB, parallel_parts=True)
 PAGE = 1000
-
-log = get_logger(__name__)
 
 
 def reader(location: Location, options: StoreOptions, settings: Settings, transport: Transport) -> Reader:  # noqa: ARG001
@@ -57,17 +58,13 @@ class FileReader:
         return await asyncio.to_thread(stat_file, self._tree, key)
 
     async def list(self, after: str | None = None) -> AsyncIterator[Page]:
-        skipped = Skipped()
-        behind = b"" if after is None else after.encode("utf-8", "surrogateescape")
-        found = walk(self._tree, behind, skipped)
-        ahead: list[StoredObject] = []
+        found = walk(self._tree, b"" if after is None else encoded(after))
+        ahead: list[Entry] = []
         while True:
-            # One object more than a page holds is fetched, to know whether the page is the last.
-            page = ahead + await asyncio.to_thread(_take, found, self._page + 1 - len(ahead))
-            page, ahead = page[: self._page], page[self._page :]
-            if not ahead:
-                self._tell(skipped)
-            yield Page(page, page[-1].key if ahead else None)
+            # One entry more than a page holds is fetched, to know whether the page is the last.
+            entries = ahead + await asyncio.to_thread(_take, found, self._page + 1 - len(ahead))
+            entries, ahead = entries[: self._page], entries[self._page :]
+            yield _page(entries, last=not ahead)
             if not ahead:
                 return
 
@@ -104,18 +101,18 @@ class FileReader:
                 raise SourceMissing(f"{where} does not exist, or is not a regular file") from error
             raise failure(error, where) from error
 
-    def _tell(self, skipped: Skipped) -> None:
-        if skipped.links or skipped.special:
-            log.warning(
-                "symbolic links and special files are not objects and were left out",
-                action="files_skipped",
-                location=f"file://{self._tree.root}",
-                links=skipped.links,
-                special=skipped.special,
-            )
+
+def _page(entries: Sequence[Entry], *, last: bool) -> Page:
+    objects = [entry for entry in entries if isinstance(entry, StoredObject)]
+    faults = [entry for entry in entries if isinstance(entry, Fault)]
+    left_out: Counter[str] = Counter()
+    for entry in entries:
+        if isinstance(entry, LeftOut):
+            left_out[entry.reason] += entry.entries
+    return Page(objects, None if last else entries[-1].key, faults, left_out)
 
 
-def _take(found: Iterator[StoredObject], most: int) -> list[StoredObject]:
+def _take(found: Iterator[Entry], most: int) -> list[Entry]:
     return list(islice(found, most))
 
 

@@ -26,23 +26,26 @@ LONGEST_SEGMENT = 255
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _BELOW = _DIRECTORY | os.O_NOFOLLOW
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""There is no room just now. It passes, and says nothing about the object."""
+_NOBODYS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
 _AWAY = {
-    errno.ENOSPC,
-    errno.EDQUOT,
-    errno.EMFILE,
-    errno.ENFILE,
-    errno.ENOMEM,
+    *FULL,
+    *_NOBODYS,
+    errno.EROFS,
     errno.EIO,
     errno.ESTALE,
     errno.ETIMEDOUT,
-    errno.EAGAIN,
 }
-_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
+_FORBIDDEN = {errno.EACCES, errno.EPERM}
 _NAME = {errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL}
 _REASONS = {
     errno.ENOSPC: "no space left on the device; free some, the object is tried again",
     errno.EDQUOT: "the disk quota is used up; raise it, the object is tried again",
-    errno.EROFS: "the filesystem is mounted read-only",
+    errno.EROFS: "the filesystem is mounted read-only; mount it read-write, the object is tried again",
+    errno.EMFILE: "this process has too many files open (ulimit -n); the object is tried again",
+    errno.ENFILE: "the machine has too many files open (fs.file-max); the object is tried again",
+    errno.EACCES: "permission denied: give this user the right to it, or take it out of the location",
 }
 
 
@@ -70,15 +73,32 @@ def told(what: str) -> Iterator[None]:
         raise failure(error, what) from error
 
 
+def is_nobodys(error: OSError) -> bool:
+    """Whether the error is this process's or the machine's, whatever the file: every other one would fail like it."""
+    return error.errno in _NOBODYS
+
+
 def is_gone(error: OSError) -> bool:
     """Whether the error says that there is no such file: nothing, a link, or a file where a directory would have to be."""
     return error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
+def encoded(text: str) -> bytes:
+    """The bytes of a name or path. Names are bytes to the kernel and UTF-8 to us, whatever the locale says: `os.fsencode` goes by
+    that, and a walk and a reader that do not agree lose files. Raises UnicodeEncodeError for what stands for no bytes.
+    """
+    return text.encode("utf-8", "surrogateescape")
+
+
+def decoded(name: bytes) -> str:
+    """The text of a name; `encoded` gives the same bytes back, whatever they are."""
+    return name.decode("utf-8", "surrogateescape")
+
+
 def segments(key: str) -> list[bytes]:
     """The steps of the path that the key stands for. Raises InvalidName with the reason if it stands for none."""
     try:
-        name = key.encode("utf-8", "surrogateescape")
+        name = encoded(key)
     except UnicodeEncodeError as error:
         raise InvalidName(f"{key!r} is not Unicode text: {error.reason}") from error
     if not name:
@@ -90,11 +110,11 @@ def segments(key: str) -> list[bytes]:
     steps = name.split(b"/")
     for step in steps:
         if step in (b"", b".", b".."):
-            raise InvalidName(f"{key!r} has the segment {os.fsdecode(step)!r}, which is not a file name")
+            raise InvalidName(f"{key!r} has the segment {decoded(step)!r}, which is not a file name")
         if len(step) > LONGEST_SEGMENT:
             raise InvalidName(f"{key[:60]!r}… has a segment of {len(step)} bytes, a file name has at most {LONGEST_SEGMENT}")
         if step == STAGING:
-            raise InvalidName(f"{key!r} uses the name {os.fsdecode(STAGING)!r}, which is kept for uploads under way")
+            raise InvalidName(f"{key!r} uses the name {decoded(STAGING)!r}, which is kept for uploads under way")
     return steps
 
 
@@ -106,7 +126,7 @@ class Tree:
 
     def path(self, steps: Sequence[bytes]) -> str:
         """For messages only: nothing is ever opened by this."""
-        return self.root + os.fsdecode(b"/".join(steps))
+        return self.root + decoded(b"/".join(steps))
 
     @contextmanager
     def directory(self, steps: Sequence[bytes], *, create: bool = False) -> Iterator[int]:
@@ -145,7 +165,7 @@ class Tree:
 
     def _open_root(self) -> int:
         try:
-            return os.open(self.root, _DIRECTORY)
+            return os.open(encoded(self.root), _DIRECTORY)
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
                 text = f"there is no directory {self.root}: create it, or mount what belongs there"

@@ -6,6 +6,7 @@ import contextlib
 import filecmp
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -110,6 +111,38 @@ def test_everything_arrives_once_and_changes_follow(source, destination, state):
     assert code == 0
     assert_equal(source, destination)
     assert (events[-1]["listed"], events[-1]["consumed"], events[-1]["unchanged"]) == (35, 1, 34)
+
+
+@pytest.fixture(scope="module")
+def latin(tmp_path_factory):
+    """The environment of a shell under ISO-8859-1; where no such locale can be made, of one under plain C, which has ASCII."""
+    place = tmp_path_factory.mktemp("locales")
+    made = shutil.which("localedef") and subprocess.run(
+        ["localedef", "-i", "en_US", "-f", "ISO-8859-1", str(place / "en_US.ISO-8859-1")], capture_output=True, check=False
+    )
+    told = {"LOCPATH": str(place), "LC_ALL": "en_US.ISO-8859-1"} if made and made.returncode == 0 else {"LC_ALL": "POSIX"}
+    return {**told, "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+
+
+NAMES = (b"Hauptst\xc3\xa4dte.txt", b"\xe6\x97\xa5\xe6\x9c\xac.txt", b"plain.txt", b"not utf-8 \xe4.txt")
+
+
+@pytest.mark.parametrize("where", ["latin", "C"])
+def test_names_are_bytes_whatever_the_locale(tmp_path, destination, state, latin, where):
+    # Given names of several scripts, one that is no UTF-8, and a directory that is not ASCII either
+    environ = latin if where == "latin" else {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    source = tmp_path / os.fsdecode(b"St\xc3\xa4dte")
+    source.mkdir()
+    for name in NAMES:
+        (source / os.fsdecode(name)).write_bytes(name)
+
+    # When it is synced by somebody whose terminal has another encoding
+    code, events, err = sync(source, destination, state=state, **environ)
+
+    # Then all have arrived, byte for byte
+    assert (code, err) == (0, ""), events
+    assert events[-1]["consumed"] == len(NAMES)
+    assert {os.fsencode(path.name) for path in destination.iterdir()} - {b".brigade-uploads"} == set(NAMES)
 
 
 def test_a_folder_of_drive_arrives_with_its_documents_where_they_are_wanted(destination, state):

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import tempfile
+from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.errors import Forbidden, LocationMissing
+from common.errors import Forbidden, LocationMissing, Unavailable
+from common.objects import StoredObject
+from common.storage.base import Fault
 from common.storage.file import FileReader
-from common.storage.file_listing import Skipped, walk
+from common.storage.file_listing import LeftOut, walk
 from common.storage.file_tree import STAGING, Tree
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from common.storage.file_listing import Entry
 
 NAME = st.text(alphabet="ab-.0 \u00e9\uffee\U00010000", min_size=1, max_size=3).filter(lambda name: name not in (".", ".."))
 PATH = st.lists(NAME, min_size=1, max_size=4).map("/".join)
@@ -38,7 +45,9 @@ def make(root: Path, keys: Sequence[str]) -> list[str]:
 
 
 def walked(root: Path, after: str = "", window: int = 50_000) -> list[str]:
-    return [stored.key for stored in walk(Tree(f"{root}/"), os.fsencode(after), Skipped(), window)]
+    entries = list(walk(Tree(f"{root}/"), os.fsencode(after), window))
+    assert not [entry for entry in entries if isinstance(entry, Fault)]
+    return [entry.key for entry in entries if isinstance(entry, StoredObject)]
 
 
 @settings(max_examples=60, deadline=None)
@@ -115,31 +124,159 @@ def test_only_a_window_of_names_is_in_memory(tmp_path: Path, monkeypatch: pytest
     assert opened == 4
 
 
-def test_a_directory_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Given a directory that is not ours to read
-    make(tmp_path, ["a", "locked/b", "z"])
-    scandir = os.scandir
-    locked = (tmp_path / "locked").stat().st_ino
+Walked = list[tuple[str, str]]
 
-    def refuse(descriptor: int) -> Any:
-        if os.fstat(descriptor).st_ino == locked:
-            raise PermissionError(13, "Permission denied")
-        return scandir(descriptor)
 
-    monkeypatch.setattr(os, "scandir", refuse)
-    found = walk(Tree(f"{tmp_path}/"), b"", Skipped())
+def seen(root: Path, after: str = "") -> Walked:
+    """Each entry with what it is: an object, the category of a fault, or the reason for which it is left out."""
+    return [(entry.key, kind(entry)) for entry in walk(Tree(f"{root}/"), os.fsencode(after))]
 
-    # When it is walked
-    # Then what comes before it comes, and the walk does not go on as if it were empty
+
+def kind(entry: Entry) -> str:
+    if isinstance(entry, Fault):
+        return entry.error.category.value
+    return f"{entry.reason} {entry.entries}" if isinstance(entry, LeftOut) else "object"
+
+
+def fails_in(directory: Path, call: str, code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on this system call fails for that directory and for no other."""
+    number, real = directory.stat().st_ino, getattr(os, call)
+
+    def fail(*arguments: Any, **named: Any) -> Any:
+        descriptor = named.get("dir_fd", arguments[0])
+        if isinstance(descriptor, int) and os.fstat(descriptor).st_ino == number:
+            raise OSError(code, os.strerror(code))
+        return real(*arguments, **named)
+
+    monkeypatch.setattr(os, call, fail)
+
+
+@pytest.mark.parametrize(
+    ("call", "code", "category"),
+    [
+        ("scandir", errno.EACCES, "forbidden"),
+        ("scandir", errno.EIO, "unavailable"),
+        ("scandir", errno.ESTALE, "unavailable"),
+        ("stat", errno.EACCES, "forbidden"),  # it may be read and not searched
+    ],
+)
+def test_a_directory_that_cannot_be_read_fails_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, code: int, category: str
+) -> None:
+    # Given a directory among others that cannot be read
+    make(tmp_path, ["a", "lost+found/b", "lost+found/c", "z/z"])
+    fails_in(tmp_path / "lost+found", call, code, monkeypatch)
+
+    # When the tree is walked
+    # Then all that can be read comes, and the directory is named once, with what to do about directories
+    assert seen(tmp_path) == [("a", "object"), ("lost+found/", category), ("z/z", "object")]
+    (fault,) = (entry for entry in walk(Tree(f"{tmp_path}/"), b"") if isinstance(entry, Fault))
+    assert f"{tmp_path}/lost+found" in str(fault.error)
+    assert ("chmod" in str(fault.error)) == (category == "forbidden")
+    # And behind it nothing is said of it again
+    assert seen(tmp_path, "lost+found0") == [("z/z", "object")]
+
+
+def test_as_much_of_a_directory_as_can_be_read_comes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a directory that stops in the middle
+    make(tmp_path, ["d/1", "d/2", "d/3", "z"])
+    number, scandir = (tmp_path / "d").stat().st_ino, os.scandir
+
+    class Stopping:
+        def __init__(self, descriptor: int) -> None:
+            self._entries = scandir(descriptor)
+            self._left = 2 if os.fstat(descriptor).st_ino == number else 100
+
+        def __enter__(self) -> Self:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            self._entries.close()
+
+        def __iter__(self) -> Self:
+            return self
+
+        def __next__(self) -> os.DirEntry[str]:
+            if self._left == 0:
+                raise OSError(errno.EIO, "Input/output error")
+            self._left -= 1
+            return next(self._entries)
+
+    monkeypatch.setattr(os, "scandir", Stopping)
+
+    # When the tree is walked
+    found = seen(tmp_path)
+
+    # Then what the kernel gave comes, the directory is named, and the walk goes on
+    assert sorted(what for _, what in found) == ["object", "object", "object", "unavailable"]
+    assert found[-2:] == [("d/", "unavailable"), ("z", "object")]
+
+
+def test_one_file_that_cannot_be_looked_at_fails_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a file of which the server has lost its handle
+    make(tmp_path, ["a", "b", "c"])
+    real = os.stat
+
+    def stale(path: Any, **named: Any) -> Any:
+        if path == b"b":
+            raise OSError(errno.ESTALE, "Stale file handle")
+        return real(path, **named)
+
+    monkeypatch.setattr(os, "stat", stale)
+
+    # When the tree is walked, then that file is named and the others come
+    assert seen(tmp_path) == [("a", "object"), ("b", "unavailable"), ("c", "object")]
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+def test_what_is_no_directorys_fault_ends_the_walk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    # Given a process that may open no more files
+    make(tmp_path, ["a", "d/b"])
+    fails_in(tmp_path / "d", "scandir", code, monkeypatch)
+    found = walk(Tree(f"{tmp_path}/"), b"")
     assert next(found).key == "a"
-    with pytest.raises(Forbidden, match="/locked"):
+
+    # When the walk goes on, then it stops with an error that passes: all that follows would be called unreadable
+    with pytest.raises(Unavailable, match="/d"):
         next(found)
+
+
+def test_the_locations_own_directory_is_no_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fails_in(tmp_path, "scandir", errno.EACCES, monkeypatch)
+    with pytest.raises(Forbidden, match="cannot be read"):
+        seen(tmp_path)
+
+
+async def test_what_is_no_object_is_counted_once_wherever_a_listing_goes_on(tmp_path: Path) -> None:
+    # Given files among links (one of them in a circle), a pipe, a socket, and an upload under way
+    make(tmp_path, ["a", "d/file", f"{os.fsdecode(STAGING)}/x.part", "z"])
+    (tmp_path / "d" / "link").symlink_to("file")
+    (tmp_path / "circle").symlink_to(".")
+    os.mkfifo(tmp_path / "pipe")
+    os.mknod(tmp_path / "s", stat.S_IFSOCK | 0o600)
+
+    # When they are listed in pages of two, each by a reader that knows nothing of the others
+    objects: list[str] = []
+    left_out: Counter[str] = Counter()
+    after: str | None = None
+    for _ in range(10):
+        page = await anext(aiter(FileReader(f"{tmp_path}/", page=2).list(after)))
+        objects += [stored.key for stored in page.objects]
+        left_out.update(page.left_out)
+        after = page.after
+        if after is None:
+            break
+
+    # Then every entry is there once
+    assert objects == ["a", "d/file", "z"]
+    assert left_out == {"symlink": 2, "special_file": 2, "staging": 1}
+    assert after is None
 
 
 def test_what_vanishes_is_left_out(tmp_path: Path) -> None:
     # Given a walk that has begun
     make(tmp_path, ["a/1", "b/1", "c/1"])
-    found = walk(Tree(f"{tmp_path}/"), b"", Skipped())
+    found = walk(Tree(f"{tmp_path}/"), b"")
     assert next(found).key == "a/1"
 
     # When a directory vanishes under it

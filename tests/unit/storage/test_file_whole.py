@@ -55,7 +55,7 @@ async def test_a_file_is_on_the_disk_before_it_has_its_name(
         ("link", errno.EXDEV, Refused),
         ("link", errno.ENOSPC, Unavailable),
         ("link", errno.EACCES, Forbidden),
-        ("utime", errno.EROFS, Forbidden),
+        ("utime", errno.EROFS, Unavailable),
         ("setxattr", errno.EACCES, Forbidden),
     ],
 )
