@@ -295,6 +295,8 @@ class WorkerSettings(Shape):
     attempts: int = Field(default=5, ge=1, le=100)
     backoff_seconds: float = Field(default=1, gt=0, le=600)
     """The first wait before another attempt; it doubles from there, with jitter."""
+    unknown_seconds: float = Field(default=900, ge=0, le=86400)
+    """How long a task of a route, or in a schema, that the workers do not know waits for one that does; 0: not at all."""
     grace_seconds: float = Field(default=25, ge=0, le=3600)
     """From SIGTERM until what is still under way is handed back. Below the 30 s after which Kubernetes kills."""
 

@@ -22,6 +22,7 @@ BrigadeError
     ├── Unavailable          no answer, or a 5xx: the service or the network is away
     ├── LocationMissing      no such bucket or directory, or another region
     ├── Malformed            a message that is not a task of ours
+    │   └── NotKnownYet      a task of a route, or in a schema, that this process does not know: a newer one may
     └── Refused              the service answered with an error that is none of the above
 
 A backend translates its provider's codes into these; above the backend nobody knows a provider's code. Each object
@@ -180,6 +181,17 @@ class LocationMissing(ObjectError):
 
 class Malformed(ObjectError):
     category = Category.MALFORMED
+
+
+class NotKnownYet(Malformed):
+    """Nothing is wrong with the message as far as can be seen: settings or a version newer than ours made it. `subject` is what
+    is not known ("route photos", "task schema 2"), `queued` when the message was made, in seconds since 1970, where it says so.
+    """
+
+    def __init__(self, message: str, *, subject: str, queued: float | None = None) -> None:
+        super().__init__(message)
+        self.subject = subject
+        self.queued = queued
 
 
 class Refused(ObjectError):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 
-from common.errors import Malformed
+from common.errors import Malformed, NotKnownYet
 
 
 def opened(message: bytes, *, kind: str, schema: int, remedy: str) -> dict[str, object]:
-    """The fields of a message of this kind, in this schema or an older one. `remedy`: what helps against a newer one."""
+    """The fields of a message of this kind, in this schema or an older one. `remedy`: what helps against a newer one, which
+    raises NotKnownYet.
+    """
     try:
         fields = json.loads(message)
     except (ValueError, RecursionError) as error:
@@ -20,7 +22,11 @@ def opened(message: bytes, *, kind: str, schema: int, remedy: str) -> dict[str, 
     if type(found) is not int or found < 1:
         raise Malformed(f"field 'schema' is missing or not a positive number: not a {kind} of ours")
     if found > schema:
-        raise Malformed(f"schema {found} is newer than this program's {schema}: {remedy}")
+        raise NotKnownYet(
+            f"schema {str(found)[:20]} is newer than this program's {schema}: {remedy}",
+            subject=f"{kind} schema {str(found)[:20]}",
+            queued=_when(fields.get("queued")),
+        )
     return fields
 
 
@@ -39,4 +45,15 @@ def moment(name: str, text: str) -> datetime:
         raise Malformed(f"field {name!r} is not an ISO 8601 time: {text[:40]!r}") from error
     if found.tzinfo is None:
         raise Malformed(f"field {name!r} has no time zone: {text[:40]!r}")
-    return found.astimezone(UTC)
+    try:
+        return found.astimezone(UTC)
+    except OverflowError:  # the first or the last day that there is, in a zone beyond it
+        raise Malformed(f"field {name!r} is a time that UTC does not have: {text[:40]!r}") from None
+
+
+def _when(queued: object) -> float | None:
+    """The time in a schema that is not ours, which may well be somewhere else, or something else, in it."""
+    try:
+        return moment("queued", queued).timestamp() if isinstance(queued, str) else None
+    except Malformed:
+        return None

@@ -69,6 +69,7 @@ ENVIRONMENT = (
     Variable("worker", "buffer_bytes", ("BRIGADE_BUFFER_BYTES",)),
     Variable("worker", "attempts", ("RETRY_ATTEMPTS",)),
     Variable("worker", "backoff_seconds", ("RETRY_BACKOFF_SEC",)),
+    Variable("worker", "unknown_seconds", ("BRIGADE_UNKNOWN_SECONDS",)),
     Variable("worker", "grace_seconds", ("BRIGADE_GRACE_SECONDS",)),
     Variable("publisher", "sweep_seconds", ("BRIGADE_SWEEP_SECONDS",)),
     Variable("publisher", "full_sweep_seconds", ("BRIGADE_FULL_SWEEP_SECONDS",)),

@@ -8,6 +8,7 @@ and refuses a newer one instead of guessing at it.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from json.encoder import encode_basestring_ascii
 from typing import TYPE_CHECKING
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from common.objects import StoredObject
 
 SCHEMA = 1
+_ROUTE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_JOB = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
+"""Both become parts of Redis keys, in which ':' and braces have a meaning: `JOB:settled` would name the bitmap of a job."""
 LARGEST_BYTES = 64 * 1024
 """A task holds two keys of at most 1,024 bytes each and little more; anything larger is not ours."""
 
@@ -101,16 +105,23 @@ def decode(payload: bytes) -> Task:
     fields = opened(payload, kind="task", schema=SCHEMA, remedy="upgrade the workers, then redrive")
     modified = _text(fields, "modified", optional=True)
     return Task(
-        route=_text(fields, "route"),
+        route=_id(fields, "route", _ROUTE),
         key=_text(fields, "key"),
         version=Version(_text(fields, "etag"), _text(fields, "version_id", optional=True) or None),
         size=UNSIZED if fields.get("size") == UNSIZED else count(fields, "size"),
         modified=moment("modified", modified) if modified else None,
         destination=_text(fields, "destination"),
-        job=_text(fields, "job"),
+        job=_id(fields, "job", _JOB),
         number=count(fields, "number"),
         queued=moment("queued", _text(fields, "queued")),
     )
+
+
+def _id(fields: dict[str, object], name: str, shape: re.Pattern[str]) -> str:
+    value = _text(fields, name)
+    if not shape.fullmatch(value):
+        raise Malformed(f"field {name!r} is no id of ours: {value[:80]!r} (letters, digits, '.', '_', '-')")
+    return value
 
 
 def _text(fields: dict[str, object], name: str, *, optional: bool = False) -> str:

@@ -12,6 +12,7 @@ from common.cancelling import cancel
 from common.errors import BrigadeError, QueueUnavailable, StateUnavailable
 from common.steps import Step, ignore
 from common.telemetry import get_logger
+from worker.faults import Faults
 from worker.intake import Intake
 from worker.lanes import Lane, lane_of
 
@@ -46,6 +47,7 @@ class Consumer:
         large_bytes: int,
         grace_seconds: float,
         on_step: OnStep = ignore,
+        faults: Faults | None = None,
     ) -> None:
         """Objects of more than `large_bytes` are large."""
         self._lease = queue.lease
@@ -55,6 +57,7 @@ class Consumer:
         self._large_bytes = large_bytes
         self._grace = grace_seconds
         self._on_step = on_step
+        self._faults = faults or Faults("")
         self._handing_on: Batcher[bytes, None] = Batcher(partial(_hand_on, large))
         self._intakes = (
             Intake(queue, slots, lambda delivery: self._one(delivery, self._sorted)),
@@ -113,9 +116,22 @@ class Consumer:
         except asyncio.CancelledError:
             await self._hand_back(delivery)
             raise
-        except Exception:
-            # No exception may escape into the loop that feeds everyone else; the delivery comes back by its lease.
+        except BrigadeError as error:
+            # Settings that do not work any more: no message is to blame, so each waits for its lease to run out.
+            log.error("a delivery was left to come back", action="delivery_left", error=str(error))  # noqa: TRY400 - expected
+        except Exception as error:
+            # No exception may escape into the loop that feeds everyone else.
             log.exception("a delivery ended by a fault of ours", action="internal_error")
+            await self._put_off(delivery, error)
+
+    async def _put_off(self, delivery: Delivery, error: Exception) -> None:
+        """Back to the queue for longer and longer; to the error topic when it does the same each time."""
+        try:
+            await self._faults.handle(delivery, error)
+        except (QueueUnavailable, StateUnavailable) as away:
+            log.warning("a delivery was left to come back", action="delivery_left", error=str(away))
+        except Exception:
+            log.exception("a delivery that a fault of ours ended could not be handed back", action="internal_error")
 
     async def _hand_back(self, delivery: Delivery) -> None:
         try:

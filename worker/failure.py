@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from common import log_names
-from common.errors import Category, Malformed, ObjectError, Parked
+from common.errors import Category, Malformed, NotKnownYet, ObjectError, Parked
 from common.report import Report, encode
 from common.telemetry import get_logger
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from common.state.cache import Cache
     from common.task import Task
     from worker.claim import Claims
+    from worker.newcomers import Newcomers
     from worker.parking import ParkedRoutes
     from worker.settle import Settler
 
@@ -42,7 +43,9 @@ class Failures:
         lease_seconds: float,
         random: Callable[[], float],
         now: Callable[[], float],
+        newcomers: Newcomers | None = None,
     ) -> None:
+        """Without `newcomers` nothing waits for a worker that knows it."""
         self._name = name
         self._cache = cache
         self._claims = claims
@@ -53,6 +56,7 @@ class Failures:
         self._lease = lease_seconds
         self._random = random
         self._now = now
+        self._newcomers = newcomers
 
     async def handle(self, delivery: Delivery, task: Task, error: Exception) -> None:
         """Nack a retryable error with a delay; report a permanent one, or one that has used up its attempts, and forget the
@@ -94,10 +98,22 @@ class Failures:
         )
         await delivery.reject(encode(self._report(error, failed, delivery.payload, task)))
 
-    async def reject_unreadable(self, delivery: Delivery, error: Malformed) -> None:
-        """A message that is no task of ours, or of a route that we do not have, goes to the error topic as it came."""
+    async def reject_unreadable(self, delivery: Delivery, error: Malformed, task: Task | None = None) -> None:
+        """A message that is no task of ours goes to the error topic as it came. One that a newer worker may know (NotKnownYet)
+        waits for it first; `task` is what could be read of it all the same.
+        """
+        if isinstance(error, NotKnownYet) and self._newcomers and (delay := await self._newcomers.delay(error)):
+            await delivery.nack(delay)
+            return
+        if task is not None and await self._published(task):
+            await self._settler.failed(task)
         log.error("a message could not be read", action="message_malformed", error=str(error))
-        await delivery.reject(encode(self._report(error, delivery.attempt, delivery.payload, None)))
+        await delivery.reject(encode(self._report(error, delivery.attempt, delivery.payload, task)))
+
+    async def _published(self, task: Task) -> bool:
+        """Whether a publisher of ours made it. The names in a forged task must not be written anywhere."""
+        (known,) = await self._cache.lookup(task.route, [task.key])
+        return known.published is not None
 
     def delay(self, failed: int, retry_after: float | None) -> float:
         """Seconds before attempt `failed` + 1: exponential with full jitter, and never sooner than the service asked for."""

@@ -10,6 +10,7 @@ from common.errors import (
     BrigadeError,
     DestinationConflict,
     Malformed,
+    NotKnownYet,
     ObjectError,
     PreconditionFailed,
     SourceChanged,
@@ -124,11 +125,12 @@ class Replicator:
         cancelled.
         """
         self._on_step(Step.RECEIVED)
+        task = None
         try:
             task = decode(delivery.payload)
             ends = self._ends_of(task)
         except Malformed as error:
-            await self._failures.reject_unreadable(delivery, error)
+            await self._failures.reject_unreadable(delivery, error, task)
             return
         if waits := await self._failures.parked_delay(task.route):
             await delivery.nack(waits)
@@ -243,6 +245,8 @@ class Replicator:
             return self._ends[task.route]
         except KeyError:
             known = ", ".join(sorted(self._ends))
-            raise Malformed(
-                f"route {task.route!r} is not in this worker's settings (it has {known}): add it, then redrive"
+            raise NotKnownYet(
+                f"route {task.route!r} is not in this worker's settings (it has {known}): add it, then redrive",
+                subject=f"route {task.route}",
+                queued=task.queued.timestamp(),
             ) from None

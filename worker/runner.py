@@ -35,6 +35,8 @@ from worker.carry import Rules
 from worker.claim import Claims
 from worker.consume import Consumer
 from worker.failure import Failures
+from worker.faults import Faults
+from worker.newcomers import Newcomers
 from worker.parking import ParkedRoutes
 from worker.replicate import Ends, Replicator
 from worker.settle import Settler
@@ -141,17 +143,19 @@ def _assemble(
     cache = Cache(store)
     claims = Claims(cache, name, queue.lease)
     settler = Settler(cache, name, tally, on_step)
+    shared = Agreements(store)
     failures = Failures(
         name=name,
         cache=cache,
         claims=claims,
         settler=settler,
-        parking=ParkedRoutes(Agreements(store), time.time),
+        parking=ParkedRoutes(shared, time.time),
         attempts=settings.worker.attempts,
         backoff_seconds=settings.worker.backoff_seconds,
         lease_seconds=queue.lease,
         random=random.random,
         now=time.time,
+        newcomers=Newcomers(shared, settings.worker.unknown_seconds, random=random.random, now=time.time),
     )
     replicator = Replicator(
         name=name,
@@ -177,4 +181,5 @@ def _assemble(
         large_bytes=settings.worker.part_bytes,
         grace_seconds=settings.worker.grace_seconds,
         on_step=on_step,
+        faults=Faults(name),
     )

@@ -19,7 +19,8 @@ P:{R}:job:ID               hash    see below     both               a job: state
 P:{R}:job:ID:settled       string  see below     worker             bitmap: bit n is set once task n of the job has been counted
 P:{R}:feed                 hash    for good      publisher          how far the source's account of what changed was followed
 P:{R}:parked               hash    8 days        worker             a route that waits for a limit of the day: until, reason
-P:agreed:DIGEST            string  1 h to 7 days worker             the id of a file or folder that is made, by its place
+P:agreed:DIGEST            string  30 min-7 days worker             what workers agreed on: the id of a new file or folder,
+                                                                    when an unknown route was first met
 P:budget:NAME              hash    while used    both               requests that a user of a service may still make: left, at
 P:leader:NAME              string  lease         publisher          owner of the leadership NAME
 

@@ -25,6 +25,7 @@ from common.transport.http import Transport
 from worker.budget import Budget
 from worker.claim import Claims
 from worker.failure import Failures
+from worker.newcomers import Newcomers
 from worker.parking import ParkedRoutes
 from worker.replicate import Ends, Replicator
 from worker.settle import Settler
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 ROUTE = "photos"
 NOW = 1_800_000_000.0
 ATTEMPTS = 3
+PATIENCE = 900.0
 
 
 @dataclass
@@ -104,6 +106,8 @@ class World:
         self.writer: Writer = self.destination_writer
         self.redis = redis
         self.now: float = NOW
+        self.patience = 0.0
+        """How long messages that the worker does not know wait, in seconds."""
         self.beside: dict[str, Ends] = {}
         """Other routes of the same worker."""
         self.cache = Cache(redis, clock=lambda: NOW)
@@ -131,6 +135,7 @@ class World:
             lease_seconds=60,
             random=lambda: 0.5,
             now=lambda: self.now,
+            newcomers=Newcomers(Agreements(self.redis), self.patience, random=lambda: 0.5, now=lambda: self.now),
         )
         return Replicator(
             name=worker,
