@@ -34,6 +34,7 @@ COMMANDS = {
     "cache": "cache",
     "check-config": "check_config",
     "errors": "errors",
+    "health": "health",
     "jobs": "jobs",
     "publish": "publish",
     "sync": "sync",

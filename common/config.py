@@ -316,8 +316,15 @@ class ApiSettings(Shape):
     host: str = Field(default="127.0.0.1", min_length=1)
     port: int = Field(default=8080, ge=0, le=65535)
     """0 takes a free port."""
+    health_port: int | None = Field(default=None, ge=0, le=65535)
+    """Of the health pages' own listener. None: the port after the API's, if it is free."""
     username: str = Field(min_length=1)
     password: SecretStr = Field(min_length=1)
+
+
+class HealthSettings(Shape):
+    heartbeat_dir: str = ""
+    """Where processes write their signs of life. Empty: common.heartbeat.directory says."""
 
 
 class LogSettings(Shape):
@@ -338,6 +345,7 @@ class Settings(Shape):
     publisher: PublisherSettings = PublisherSettings()
     api: ApiSettings | None = None
     log: LogSettings = LogSettings()
+    health: HealthSettings = HealthSettings()
 
     def route(self, name: str) -> Route | None:
         """The route of that name, None if there is none."""

@@ -15,6 +15,7 @@ from common.config import (
     Aws,
     Cdn,
     Google,
+    HealthSettings,
     LogSettings,
     PublisherSettings,
     QueueSettings,
@@ -78,6 +79,7 @@ def load(environ: Mapping[str, str], config_path: Path | None, *, needs: Abstrac
     worker = _section(gathered, faults, "worker", WorkerSettings)
     publisher = _section(gathered, faults, "publisher", PublisherSettings)
     logs = _section(gathered, faults, "log", LogSettings)
+    health = _section(gathered, faults, "health", HealthSettings)
     api = _api(gathered, faults, needed="api" in needs)
     routes = _routes(gathered, faults)
 
@@ -101,7 +103,7 @@ def load(environ: Mapping[str, str], config_path: Path | None, *, needs: Abstrac
             "there is no route: set AWS_S3_BUCKET and GCP_BUCKET_NAME, or write brigade.toml with "
             '[[route]] name = "…", source = "s3://…", destination = "gs://…"'
         )
-    if faults or not (aws and google and queue and redis and worker and publisher and logs):
+    if faults or not (aws and google and queue and redis and worker and publisher and logs and health):
         raise SettingsError(faults)
     return Settings(
         routes=tuple(routes or ()),
@@ -113,6 +115,7 @@ def load(environ: Mapping[str, str], config_path: Path | None, *, needs: Abstrac
         publisher=publisher,
         api=api,
         log=logs,
+        health=health,
     )
 
 

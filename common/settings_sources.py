@@ -24,7 +24,7 @@ DEFAULT_FILE = Path("brigade.toml")
 CONFIG_NAME = "BRIGADE_CONFIG"
 SOURCE_BUCKET = "AWS_S3_BUCKET"
 DESTINATION_BUCKET = "GCP_BUCKET_NAME"
-TABLES = ("route", "publisher", "worker", "queue", "redis", "api", "log")
+TABLES = ("route", "publisher", "worker", "queue", "redis", "api", "log", "health")
 LARGEST_SECRET = 64 * 1024
 
 
@@ -78,8 +78,10 @@ ENVIRONMENT = (
     Variable("publisher", "list_shards", ("BRIGADE_LIST_SHARDS",)),
     Variable("api", "host", ("BRIGADE_HTTP_HOST",)),
     Variable("api", "port", ("BRIGADE_HTTP_PORT",)),
+    Variable("api", "health_port", ("BRIGADE_HEALTH_PORT",)),
     Variable("api", "username", ("SYSTEM_ADMIN_USERNAME",)),
     Variable("api", "password", ("SYSTEM_ADMIN_PASSWORD",), secret=True),
+    Variable("health", "heartbeat_dir", ("BRIGADE_HEARTBEAT_DIR",)),
     Variable("log", "level", ("BRIGADE_LOG_LEVEL",)),
     Variable("log", "format", ("BRIGADE_LOG_FORMAT",)),
 )

@@ -21,8 +21,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
+from common.background import Background
 from common.cancelling import cancel, unless
 from common.errors import SettingsError
+from common.heartbeat import Heartbeat, directory
 from common.queues.registry import open_queue
 from common.state.agreements import Agreements
 from common.state.cache import Cache
@@ -37,7 +39,9 @@ from common.transport.http import Transport
 from publisher.api.app import create_app
 from publisher.api.bridge import Bridge
 from publisher.api.desk import Desk
+from publisher.api.health import create_health_app
 from publisher.api.server import ApiServer
+from publisher.health import Health
 from publisher.increments import Increments
 from publisher.jobs import Scanner
 from publisher.leadership import LEASE_SECONDS, Leadership
@@ -47,7 +51,7 @@ from publisher.schedule import FINISH_SECONDS, GIVE_UP_SECONDS, Scheduler
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from common.config import Settings
+    from common.config import ApiSettings, Settings
     from common.state.jobs import Job, JobKind
 
 log = get_logger(__name__)
@@ -55,6 +59,8 @@ log = get_logger(__name__)
 STOP_SECONDS = FINISH_SECONDS + GIVE_UP_SECONDS + 10.0
 """From SIGTERM to the end, whatever hangs. Below the 30 s after which Kubernetes kills."""
 LEADERSHIP = "publisher"
+HEALTH_THREADS = 2
+LAST_PORT = 65535
 CONTAINERS_BETWEEN_COLLECTIONS = 50_000
 """A page makes thousands of objects that are gone with it, hardly one of them in a cycle. To look for cycles after every 700, as
 Python does unless told otherwise, took a sixth of the time of publishing."""
@@ -151,27 +157,62 @@ async def _work(settings: Settings, stop: asyncio.Event, on_step: OnStep) -> Non
             leadership=Leadership(Leader(parts.store, LEADERSHIP, parts.owner, LEASE_SECONDS)),
             sweep_seconds=settings.publisher.sweep_seconds,
         )
-        _serve(settings, parts, scheduler, stack)
+        heartbeat = Heartbeat(directory(settings.health.heartbeat_dir), "publisher", [parts.ping, parts.outlet.check])
+        stack.callback(heartbeat.close)
+        background = Background()
+        stack.push_async_callback(background.close)
+        background.keep("heartbeat", heartbeat.keep)
+        _serve(settings, parts, scheduler, stack, background)
         await unless(stop, parts.connect())
         if not stop.is_set():
             await scheduler.run(stop)
 
 
-def _serve(settings: Settings, parts: _Parts, scheduler: Scheduler, stack: AsyncExitStack) -> None:
+def _serve(settings: Settings, parts: _Parts, scheduler: Scheduler, stack: AsyncExitStack, background: Background) -> None:
     if settings.api is None:
         return
+    health = Health({"redis": parts.ping, "queue": parts.outlet.check})
+    background.keep("health", health.watch)
     desk = Desk(
         bridge=Bridge(asyncio.get_running_loop()),
         routes=[route.name for route in settings.routes],
         cache=parts.cache,
         jobs=parts.jobs,
         scans=scheduler,
-        probes={"redis": parts.ping, "queue": parts.outlet.check},
+        health=health,
     )
-    server = ApiServer(create_app(settings.api, desk), settings.api)
+    server = ApiServer(create_app(settings.api, desk), settings.api.host, settings.api.port)
     stack.push_async_callback(server.stop)
     server.start()
-    log.info("the HTTP API listens", action="api_listening", host=settings.api.host, port=server.port)
+    ports = {"port": server.port, "health_port": _serve_health(settings.api, health, stack)}
+    log.info("the HTTP API listens", action="api_listening", host=settings.api.host, **ports)
+
+
+def _serve_health(api: ApiSettings, health: Health, stack: AsyncExitStack) -> int | None:
+    """The port of the health listener: a server and threads of its own, so that it answers whatever the API's clients do. None
+    where no port was asked for and the next one is taken; the API's own port answers, too.
+    """
+    port = api.health_port
+    try:
+        server = ApiServer(
+            create_health_app(health),
+            api.host,
+            _beside(api.port) if port is None else port,
+            name="health",
+            threads=HEALTH_THREADS,
+        )
+    except SettingsError as error:
+        if port is not None:
+            raise
+        log.info("no health listener of its own; /healthz is on the port of the API", action="health_unserved", reason=str(error))
+        return None
+    stack.push_async_callback(server.stop)
+    server.start()
+    return server.port
+
+
+def _beside(port: int) -> int:
+    return port + 1 if 0 < port < LAST_PORT else 0
 
 
 @contextlib.contextmanager

@@ -18,8 +18,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from common import loop
+from common.background import Background
 from common.cancelling import unless
 from common.errors import ObjectError, QueueUnavailable, SettingsError
+from common.heartbeat import Heartbeat, directory
 from common.queues.registry import open_large, open_queue
 from common.state.agreements import Agreements
 from common.state.cache import Cache
@@ -103,6 +105,13 @@ async def work(settings: Settings, on_step: OnStep = ignore) -> int:
         tally = Tally()
         consumer = _assemble(settings, name, store, queues, ends, tally=tally, on_step=on_step)
         log.info("worker started", action="worker_started", worker=name, routes=sorted(ends), slots=settings.worker.slots)
+        heartbeat = Heartbeat(
+            directory(settings.health.heartbeat_dir), "worker", [partial(store.send, [("PING",)]), queues[0].backlog]
+        )
+        stack.callback(heartbeat.close)
+        background = Background()
+        stack.push_async_callback(background.close)
+        background.keep("heartbeat", heartbeat.keep)
         await consumer.run(stop)
         log.info("worker stopped", action="worker_stopped", worker=name, **tally.counts())
     return 0

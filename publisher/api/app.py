@@ -1,11 +1,13 @@
 """The publisher's HTTP API: every path in one table, and what holds for all of them.
 
-Whoever calls is asked for credentials first, also for paths that do not exist; only the two health pages are open.
+Every client is asked for credentials first, also for paths that do not exist; only the two health pages are open.
 """
 
 from __future__ import annotations
 
+import math
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from flask import Flask, Response, g, request
@@ -13,9 +15,9 @@ from werkzeug.exceptions import HTTPException
 
 from common.errors import BrigadeError
 from common.telemetry import get_logger
-from publisher.api.auth import CHALLENGE, BasicAuth
+from publisher.api.auth import CHALLENGE, BasicAuth, Guesses
 from publisher.api.cache import CacheViews
-from publisher.api.health import HealthViews
+from publisher.api.health import OPEN_PATHS, HealthViews
 from publisher.api.jobs import JobViews
 from publisher.api.replies import ApiError, refusal
 
@@ -24,17 +26,17 @@ if TYPE_CHECKING:
 
     from common.config import ApiSettings
     from publisher.api.desk import Desk
+    from publisher.health import Health
 
 log = get_logger(__name__)
 
-OPEN_PATHS = ("/healthz", "/readyz")
 LARGEST_BODY = 16 * 1024
 
 
 def create_app(settings: ApiSettings, desk: Desk) -> Flask:
     """The WSGI application. Raises SettingsError when the credentials are empty."""
-    auth = BasicAuth(settings)
-    cache, jobs, health = CacheViews(desk), JobViews(desk), HealthViews(desk)
+    auth, guesses = BasicAuth(settings), Guesses()
+    cache, jobs, health = CacheViews(desk), JobViews(desk), HealthViews(desk.health)
     table: tuple[tuple[str, str, Callable[..., Response]], ...] = (
         ("GET", "/cache", cache.show_all),
         ("DELETE", "/cache", cache.forget_all),
@@ -53,17 +55,29 @@ def create_app(settings: ApiSettings, desk: Desk) -> Flask:
     app.url_map.merge_slashes = False
     for method, path, view in table:
         app.add_url_rule(path, f"{method} {path}", view, methods=[method], provide_automatic_options=False)
-    app.before_request(lambda: _admit(auth))
+    app.before_request(partial(_admit, auth, guesses, desk.health))
     app.after_request(_finish)
     app.register_error_handler(Exception, _explain)
     return app
 
 
-def _admit(auth: BasicAuth) -> Response | None:
+def _admit(auth: BasicAuth, guesses: Guesses, health: Health) -> Response | None:
+    """None for a request that may be answered. What cannot be answered now is refused before it takes a thread for long."""
     g.began = time.monotonic()
-    if request.path in OPEN_PATHS or auth.admits(request.headers.get("Authorization")):
+    if request.path in OPEN_PATHS:
         return None
-    return refusal(401, "send the user name and password of this API with Basic auth", {"WWW-Authenticate": CHALLENGE})
+    client, sent = request.remote_addr or "", request.headers.get("Authorization")
+    if wait := guesses.barred(client):
+        again = {"Retry-After": str(math.ceil(wait))}
+        return refusal(429, "too many wrong passwords came from this address; try again later", again)
+    if not auth.admits(sent):
+        if sent is not None:  # a first request without any is how a browser asks what it needs
+            guesses.wrong(client)
+        return refusal(401, "send the user name and password of this API with Basic auth", {"WWW-Authenticate": CHALLENGE})
+    guesses.right(client)
+    if health.lacks("redis"):
+        return refusal(503, "Redis does not answer; see /readyz, and try again", {"Retry-After": "5"})
+    return None
 
 
 def _explain(error: Exception) -> Response:
@@ -98,7 +112,7 @@ def _finish(response: Response) -> Response:
     """Headers for every answer, and a line in the log. The query stays out of it: it holds keys of any length and content."""
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Cache-Control"] = "no-store"
-    quiet = request.path in OPEN_PATHS and response.status_code == 200
+    quiet = (request.path in OPEN_PATHS and response.status_code == 200) or response.status_code == 429
     (log.debug if quiet else log.info)(
         "request answered",
         action="http_request",

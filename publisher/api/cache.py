@@ -32,6 +32,8 @@ STATE_SECONDS = 10.0
 DELETE_SECONDS = 300.0
 MOST_STREAMS = 4
 """A stream holds a thread of the server for as long as its reader takes; the other threads stay free for everything else."""
+MOST_DELETIONS = 2
+"""A deletion of many records may take minutes, and holds a thread as well."""
 
 Records = list[tuple[str, dict[str, object]]]
 
@@ -46,6 +48,7 @@ class CacheViews:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._streams = BoundedSemaphore(MOST_STREAMS)
+        self._deletions = BoundedSemaphore(MOST_DELETIONS)
 
     def show_all(self) -> Response:
         query = Query(request.query_string, {"route", "limit", "cursor"})
@@ -83,7 +86,14 @@ class CacheViews:
 
     def _forget(self, query: Query, kind: Kind | None) -> Response:
         route = self._route(query)
-        deleted = self._desk.bridge.call(self._desk.cache.delete(route, kind), DELETE_SECONDS)
+        if not self._deletions.acquire(blocking=False):
+            raise ApiError(
+                503, f"{MOST_DELETIONS} deletions are under way already; try again when one has ended", {"Retry-After": "10"}
+            )
+        try:
+            deleted = self._desk.bridge.call(self._desk.cache.delete(route, kind), DELETE_SECONDS)
+        finally:
+            self._deletions.release()
         log.info(
             "records deleted through the API", action="cache_deleted", route=route, kind=kind and kind.value, deleted=deleted
         )
@@ -107,7 +117,7 @@ class CacheViews:
         return Response(b"".join(_chunks([records])), headers=headers, content_type=JSON)
 
     def _stream(self, route: str, kind: Kind | None, cursor: str | None) -> Response:
-        if not self._streams.acquire(timeout=STATE_SECONDS):
+        if not self._streams.acquire(blocking=False):  # to wait here would hold a thread of the server, and with it everybody
             raise ApiError(503, f"{MOST_STREAMS} listings are being sent already; use limit, or try again", {"Retry-After": "10"})
         try:
             # The first page is read before the answer begins: a bad cursor or an absent Redis can still be said with a status.

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Sequence
 
     from common.state.cache import Cache
     from common.state.jobs import Job, Jobs
     from publisher.api.bridge import Bridge
+    from publisher.health import Health
 
 
 class Scans(Protocol):
@@ -23,11 +24,9 @@ class Scans(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """`probes` name what the publisher needs, each with a check that raises BrigadeError when it is not to be had."""
-
     bridge: Bridge
     routes: Sequence[str]
     cache: Cache
     jobs: Jobs
     scans: Scans
-    probes: Mapping[str, Callable[[], Awaitable[None]]]
+    health: Health

@@ -1,4 +1,4 @@
-"""The HTTP server: waitress in threads of the publisher's process.
+"""The HTTP server: waitress in threads of the publisher's process. The API has one, the health pages have another.
 
 Its buffers stay in memory: a reader who is slower than the records makes the sender wait at BUFFER_BYTES, long before the size
 at which waitress would write to disk. So the API takes at most THREADS x (BUFFER_BYTES + one page of records).
@@ -18,12 +18,11 @@ from waitress.server import create_server
 
 from common.errors import SettingsError
 from common.telemetry import get_logger
+from publisher.api import connections
 from publisher.api.cache import StreamBroken
 
 if TYPE_CHECKING:
     from flask import Flask
-
-    from common.config import ApiSettings
 
 log = get_logger(__name__)
 
@@ -33,21 +32,26 @@ SPILL_BYTES = 16 * 1024 * 1024
 LARGEST_REQUEST = 256 * 1024
 """Above this waitress itself answers 413. Smaller bodies that are still too large get the API's own answer in JSON."""
 STOP_SECONDS = 5
-STALL_SECONDS = 60
+TURN_SECONDS = 1.0
+"""How often deadlines are looked at."""
 
 
 class ApiServer:
-    """Listens from construction on, serves between `start` and `stop`. `port` is the real one where 0 was asked for."""
+    """Listens from construction on, serves between `start` and `stop`. `port` is the real one where 0 was asked for.
 
-    def __init__(self, app: Flask, settings: ApiSettings) -> None:
-        self._socket = _listen(settings.host, settings.port)
+    Raises SettingsError when the address is not to be had; `name` says whose it is.
+    """
+
+    def __init__(self, app: Flask, host: str, port: int, *, name: str = "api", threads: int = THREADS) -> None:
+        self._socket = _listen(name, host, port)
         self.port: int = self._socket.getsockname()[1]
         self._channels: dict[int, Any] = {}
         self._server = create_server(
             app,
             map=self._channels,
             sockets=[self._socket],
-            threads=THREADS,
+            threads=threads,
+            connection_limit=connections.MOST_CONNECTIONS,
             ident=None,
             outbuf_high_watermark=BUFFER_BYTES,
             outbuf_overflow=SPILL_BYTES,
@@ -56,9 +60,11 @@ class ApiServer:
             clear_untrusted_proxy_headers=True,
             log_socket_errors=False,  # readers go away, that is no news
         )
+        self._server.channel_class = connections.Channel
+        self._looked = 0.0
         self._asked = False
         self._stopping = False
-        self._thread = threading.Thread(target=self._serve, name="api", daemon=True)
+        self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
         _quieten()
 
     def start(self) -> None:
@@ -81,7 +87,8 @@ class ApiServer:
     def _serve(self) -> None:
         """What waitress's own `run` does, with an end that another thread can ask for."""
         while not self._stopping:
-            self._turn(1)
+            self._turn(TURN_SECONDS)
+            self._hold_deadlines()
         self._server.accepting = False
         patience = time.monotonic() + STOP_SECONDS
         while self._under_way() and time.monotonic() < patience:
@@ -95,21 +102,30 @@ class ApiServer:
     def _turn(self, seconds: float) -> None:
         wasyncore.loop(timeout=seconds, use_poll=True, map=self._channels, count=1)
 
+    def _hold_deadlines(self) -> None:
+        now = time.monotonic()
+        if now - self._looked < TURN_SECONDS:
+            return
+        self._looked = now
+        channels = list(self._server.active_channels.values())
+        overdue = [channel for channel in channels if channel.overdue(now)]
+        for channel in {*overdue, *connections.too_many(channels)}:
+            channel.handle_close()  # wakes a thread that waits for its reader
+
     def _under_way(self) -> bool:
         """A connection that is merely kept open does not count."""
         return any(getattr(channel, "requests", None) for channel in list(self._channels.values()))
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _listen(name: str, host: str, port: int) -> socket.socket:
     """Bound here and not by waitress, so that a port that is taken is a fault of the settings, said as such."""
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         listener = socket.create_server(address[:2], family=family, backlog=128)
     except OSError as error:
-        raise SettingsError([f"api: cannot listen on {host} port {port}: {error.strerror or error}; choose another"]) from error
-    # A reader who takes nothing for so long is gone, and gives its thread back. Connections inherit the option; Linux has it.
-    if hasattr(socket, "TCP_USER_TIMEOUT"):
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALL_SECONDS * 1000)
+        raise SettingsError(
+            [f"{name}: cannot listen on {host} port {port}: {error.strerror or error}; choose another"]
+        ) from error
     return listener
 
 

@@ -39,6 +39,7 @@ SECTIONS: dict[str, type[config.Shape]] = {
     "publisher": config.PublisherSettings,
     "api": config.ApiSettings,
     "log": config.LogSettings,
+    "health": config.HealthSettings,
 }
 WITHOUT_A_TABLE: dict[str, type[config.Shape]] = {"aws": config.Aws, "google": config.Google}
 FROM_THE_ENVIRONMENT = {"private_key"}

@@ -7,12 +7,14 @@ import base64
 import http.client
 import json
 import os
+import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from pydantic import SecretStr
 
+from common.cancelling import cancel
 from common.config import ApiSettings, RedisSettings
 from common.state.cache import Cache, Receipt, Settled, Settlement
 from common.state.jobs import Checkpoint, Jobs
@@ -21,6 +23,7 @@ from publisher.api.app import create_app
 from publisher.api.bridge import Bridge
 from publisher.api.desk import Desk
 from publisher.api.server import ApiServer
+from publisher.health import Health
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -68,6 +71,14 @@ class Api:
         finally:
             connection.close()
 
+    async def ready(self, expected: dict[str, Any]) -> Answer:
+        """What /readyz answers, once it answers that: it tells what was found a moment ago."""
+        give_up = time.monotonic() + 20
+        while (answer := await self.ask("GET", "/readyz", auth=None)).json != expected:
+            assert time.monotonic() < give_up, answer.json
+            await asyncio.sleep(0.02)
+        return answer
+
     async def fill(self, *keys: str, route: str = "one", consumed: bool = True) -> None:
         """Records of both kinds, or only published ones."""
         job = await self.jobs.open(route, "sweep", AT)
@@ -108,13 +119,17 @@ async def served(redis: RedisSettings, *routes: str) -> AsyncIterator[Api]:
             raise trouble["queue"]
 
     settings = ApiSettings(port=0, username=USER, password=SecretStr(PASSWORD))
-    desk = Desk(Bridge(asyncio.get_running_loop()), routes, cache, jobs, JustOpens(jobs), {"redis": ping, "queue": queue})
-    server = ApiServer(create_app(settings, desk), settings)
+    health = Health({"redis": ping, "queue": queue}, every=0.02)
+    await health.ask()
+    watching = asyncio.create_task(health.watch())
+    desk = Desk(Bridge(asyncio.get_running_loop()), routes, cache, jobs, JustOpens(jobs), health)
+    server = ApiServer(create_app(settings, desk), settings.host, settings.port)
     server.start()
     try:
         yield Api(server.port, cache, jobs, trouble)
     finally:
         await server.stop()
+        await cancel(watching)
         await store.close()
 
 

@@ -10,16 +10,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 from flask import Flask
-from pydantic import SecretStr
 from waitress.trigger import trigger
 
-from common.config import ApiSettings
 from publisher.api.server import ApiServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-SETTINGS = ApiSettings(port=0, username="admin", password=SecretStr("secret"))
 
 
 async def test_a_server_does_not_end_before_it_is_woken(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,7 +29,7 @@ async def test_a_server_does_not_end_before_it_is_woken(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(ApiServer, "_turn", lambda server, seconds: turn(server, 0 * seconds))
     monkeypatch.setattr(trigger, "_physical_pull", pull_late)
-    server = ApiServer(Flask(__name__), SETTINGS)
+    server = ApiServer(Flask(__name__), "127.0.0.1", 0)
     server.start()
     # When it is told to end, twice
     # Then what wakes it is still there: a file that is closed may be another's by then
@@ -50,7 +46,7 @@ async def test_what_is_under_way_is_answered() -> None:
         goes_on.wait(20)
         return "answered"
 
-    server = ApiServer(app, SETTINGS)
+    server = ApiServer(app, "127.0.0.1", 0)
     server.start()
     asking = ask(server, "/slow")
     await asyncio.to_thread(came.wait, 20)
@@ -77,7 +73,7 @@ async def test_what_takes_too_long_is_left_and_may_end_later(monkeypatch: pytest
         ended.set()
         return "nobody reads this"
 
-    server = ApiServer(app, SETTINGS)
+    server = ApiServer(app, "127.0.0.1", 0)
     server.start()
     asking = ask(server, "/endless")
     await asyncio.to_thread(came.wait, 20)
