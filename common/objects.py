@@ -70,6 +70,8 @@ class StoredObject:
     storage_class: str | None = None
     tags: int = 0
     """How many it has, as far as the store tells unasked; they are not carried."""
+    nanoseconds: int = 0
+    """What `modified` cannot hold: 0 to 999, behind its microsecond."""
 
 
 @dataclass(frozen=True, slots=True)

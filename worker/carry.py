@@ -10,7 +10,7 @@ from common.errors import MetadataLost
 from common.storage.metadata import HEADERS, USUAL_CLASSES, Field
 from common.storage.names import PREFIX
 from common.telemetry import get_logger
-from worker.verify import with_provenance
+from worker.provenance import Origin, marked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -58,16 +58,23 @@ class Rules:
     classes: Mapping[str, str] = field(default_factory=_no_classes)
     class_is_set: bool = False
     """The destination's options name one class for all objects: theirs are not lost, but replaced."""
+    origin: Origin = field(default_factory=Origin)
+    """What the copies say of their source."""
 
     @classmethod
     def of(cls, route: Route) -> Rules:
-        return cls(route.metadata == "strict", route.storage_classes, route.destination_options.storage_class is not None)
+        return cls(
+            strict=route.metadata == "strict",
+            classes=route.storage_classes,
+            class_is_set=route.destination_options.storage_class is not None,
+            origin=Origin.of(route.source),
+        )
 
     def carry(self, found: StoredObject, task: Task, limits: Limits) -> Carried:
         """What goes along with the bytes of `found`, the object at the source. Raises MetadataLost where nothing may be lost, and
         something would be.
         """
-        wanted = with_provenance(found.headers, task)
+        wanted = marked(found, task, self.origin)
         lost: list[Lost] = []
         if found.storage_class is not None or self.classes:
             wanted = self._classed(wanted, found.storage_class or STANDARD, lost)

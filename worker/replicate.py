@@ -27,6 +27,7 @@ from common.telemetry import get_logger
 from worker import verify
 from worker.carry import LENIENT
 from worker.plan import Plan, plan
+from worker.provenance import Standing
 from worker.transfer import Moved, Transfer
 
 if TYPE_CHECKING:
@@ -188,7 +189,7 @@ class Replicator:
         for _ in range(LOOKS):
             if precondition is None:
                 found = await ends.writer.stat(task.key)
-                there = found is not None and verify.is_made_from(found, task)
+                there = found is not None and ends.rules.origin.standing(found, task) is Standing.THIS
                 self._habits[task.route].saw(there=there)
                 if found is not None and there:
                     return verify.receipt(task, found, None, at=int(self._now()), worker=self._name), None

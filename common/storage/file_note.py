@@ -56,7 +56,15 @@ class Note:
 def describe(key: str, status: os.stat_result, note: Note | None = None) -> StoredObject:
     """The file as an object. Without a note the content type is guessed from the name, and nothing else is known."""
     known = note or Note(Headers(content_type=_guess(key)))
-    return StoredObject(key, status.st_size, Version(token(status)), _modified(status), known.headers, known.crc32c)
+    return StoredObject(
+        key,
+        status.st_size,
+        Version(token(status)),
+        _modified(status),
+        known.headers,
+        known.crc32c,
+        nanoseconds=status.st_mtime_ns % 1000,
+    )
 
 
 def _modified(status: os.stat_result) -> datetime | None:
@@ -162,18 +170,6 @@ def room_for_notes(descriptor: int) -> int:
         else:
             return size
     return 0
-
-
-def source_modified_ns(metadata: Mapping[str, str], name: str) -> int | None:
-    """The time that the metadata tell, in nanoseconds; None where they tell none that can be understood."""
-    try:
-        moment = datetime.fromisoformat(metadata[name])
-    except (KeyError, ValueError):
-        return None
-    if moment.tzinfo is None:
-        return None
-    since = moment - datetime(1970, 1, 1, tzinfo=UTC)
-    return ((since.days * 86400 + since.seconds) * 1_000_000 + since.microseconds) * 1000
 
 
 def _guess(key: str) -> str | None:

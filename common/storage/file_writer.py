@@ -25,10 +25,10 @@ from typing import TYPE_CHECKING
 from common.checksums import crc32c as checksum
 from common.errors import ChecksumMismatch, InvalidName, ObjectError, PreconditionFailed, Refused, TooLarge, UploadLost
 from common.storage.base import MIB, Absent, PartReceipt
-from common.storage.file_note import Note, describe, kept, source_modified_ns, stat_file, write_note
+from common.storage.file_note import Note, describe, kept, stat_file, write_note
 from common.storage.file_staging import Staging
 from common.storage.file_tree import failure, is_gone, segments
-from common.storage.names import SOURCE_MODIFIED
+from common.storage.source_time import of_file
 from common.telemetry import get_logger
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ class FileWriter:
 
     def _finish(self, descriptor: int, key: str, headers: Headers, crc32c: int) -> StoredObject:
         """Time, note, disk: in this order, since the note names the time and the disk is to have both."""
-        modified = source_modified_ns(headers.metadata, SOURCE_MODIFIED)
+        modified = of_file(headers.metadata)
         moment = time.time_ns() if modified is None else modified
         os.utime(descriptor, ns=(moment, moment))
         note = Note(headers, crc32c)

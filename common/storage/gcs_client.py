@@ -20,6 +20,8 @@ from common.objects import Headers, StoredObject, Version
 from common.storage.base import Absent
 from common.storage.google_errors import STATUSES, explanation
 from common.storage.metadata import MOST_METADATA, fitting
+from common.storage.names import SOURCE_MODIFIED
+from common.storage.source_time import GSUTIL_MTIME, MTIME, as_gsutil, as_rclone_on_gcs, of_file
 from common.transport.aws import encode_query
 from common.transport.google import STORAGE_SCOPE, Anonymous, GoogleTokens, identity
 from common.transport.http import Request, retry_after
@@ -41,10 +43,7 @@ FIELDS = (
 RESOURCE_BYTES = 256 * 1024
 """An object's resource holds at most 8 KiB of metadata and little more."""
 
-MTIME = "goog-reserved-file-mtime"
-"""Where gcloud storage and gsutil keep a file's time, in whole seconds (`gcloud storage cp --preserve-posix`)."""
-_LARGEST = MOST_METADATA["gs"] - len(MTIME) - len("-62135596800")
-"""Without the time, which a write adds."""
+_LARGEST = MOST_METADATA["gs"]
 _XML_ERROR = re.compile(rb"<Error><Code>([^<]{1,100})</Code><Message>([^<]*)</Message>")
 _RATE_REASONS = {"rateLimitExceeded", "userRateLimitExceeded"}
 _CARRIED = {
@@ -152,8 +151,15 @@ def resource_fields(headers: Headers) -> dict[str, Any]:
     if headers.storage_class is not None:
         fields["storageClass"] = headers.storage_class
     if headers.metadata:
-        fields["metadata"] = dict(headers.metadata)
+        fields["metadata"] = _with_times(headers.metadata)
     return fields
+
+
+def _with_times(metadata: Mapping[str, str]) -> dict[str, str]:
+    """With the time of the file where rclone and gcloud look for it, unless the source has entries of these names."""
+    time = of_file(metadata) if SOURCE_MODIFIED in metadata else None
+    times = {} if time is None else {MTIME: as_rclone_on_gcs(time), GSUTIL_MTIME: as_gsutil(time)}
+    return times | dict(metadata)
 
 
 def kept(headers: Headers) -> Headers:
@@ -163,6 +169,7 @@ def kept(headers: Headers) -> Headers:
 
 
 def _fits(metadata: Mapping[str, str]) -> bool:
+    metadata = _with_times(metadata)
     return len("".join((*metadata, *metadata.values())).encode("utf-8", "surrogatepass")) <= _LARGEST
 
 

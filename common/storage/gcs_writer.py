@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import json
 import secrets
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from common.checksums import as_text
 from common.errors import ChecksumMismatch, InvalidName, LocationMissing, ObjectError, SourceMissing
 from common.storage import gcs_parts
 from common.storage.base import PartReceipt
-from common.storage.gcs_client import FIELDS, MTIME, condition, resource_fields
-from common.storage.names import SOURCE_MODIFIED
+from common.storage.gcs_client import FIELDS, condition, resource_fields
 from common.storage.resumable import ResumableSession
 
 if TYPE_CHECKING:
@@ -104,11 +102,7 @@ class GcsWriter:
         return LocationMissing(f"{error}; check the name of the bucket") if isinstance(error, SourceMissing) else error
 
     def _resource(self, key: str, headers: Headers) -> dict[str, Any]:
-        fields = resource_fields(headers) | {"name": self._client.prefix + key}
-        modified = headers.metadata.get(SOURCE_MODIFIED)
-        if modified and MTIME not in fields["metadata"]:  # what gcloud has noted is nearer to the truth
-            fields["metadata"][MTIME] = str(int(datetime.fromisoformat(modified).timestamp()))
-        return fields
+        return resource_fields(headers) | {"name": self._client.prefix + key}
 
     def check(self, key: str) -> None:
         """Raises InvalidName for what GCS cannot hold."""

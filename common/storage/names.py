@@ -16,4 +16,9 @@ SOURCE_SIZE = "brigade-source-size"
 """Bytes at the source, as a decimal number."""
 
 SOURCE_MODIFIED = "brigade-source-modified"
-"""When the source was last modified, as ISO 8601 with a time zone (`datetime.isoformat()`)."""
+"""When the source was last modified, as ISO 8601 with a time zone, to the nanosecond where the source tells it."""
+
+SOURCE_KEY = "brigade-source-key"
+"""Which object the copy was made from: 16 hex digits of its source, "-", 32 hex digits of its key there, each the beginning of a
+SHA-256: of the location as `str(Location)` writes it, which has no endpoint, and of the key as UTF-8. Copies of before 2026-12
+have none."""

@@ -20,6 +20,8 @@ from urllib.parse import quote
 
 from common.objects import Headers, StoredObject, Version
 from common.storage.metadata import MOST_METADATA, fitting
+from common.storage.names import SOURCE_MODIFIED
+from common.storage.source_time import MTIME, as_rclone_on_s3, of_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,8 +59,9 @@ def to_wire(headers: Headers) -> list[tuple[str, str]]:
     wire = [(name, _ascii(value)) for field, name in _CARRIED.items() if (value := (getattr(headers, field) or "").strip())]
     if headers.storage_class is not None:
         wire.append((_CLASS, headers.storage_class))
-    names = [name.lower() for name in headers.metadata]
-    values = [_ascii(value) for value in headers.metadata.values()]
+    metadata = _with_time(headers.metadata)
+    names = [name.lower() for name in metadata]
+    values = [_ascii(value) for value in metadata.values()]
     if not all(map(_TOKEN, names)):
         unsuited = ", ".join(repr(name) for name in names if not _TOKEN(name))
         raise ValueError(f"its metadata {unsuited} cannot be named in an HTTP header")
@@ -87,10 +90,19 @@ def kept(headers: Headers) -> Headers:
 
 
 def _fits(metadata: Mapping[str, str]) -> bool:
+    metadata = _with_time(metadata)
     characters = len("".join((*metadata, *metadata.values())))
     if 6 * characters + 16 * len(metadata) <= _LARGEST:  # nothing is sent longer than that
         return True
     return sum(len(name) + len(_ascii(value)) for name, value in metadata.items()) <= _LARGEST
+
+
+def _with_time(metadata: Mapping[str, str]) -> Mapping[str, str]:
+    """With the time of the file where rclone looks for it, unless the source has an entry of that name."""
+    if SOURCE_MODIFIED not in metadata or MTIME in map(str.lower, metadata):
+        return metadata
+    time = of_file(metadata)
+    return metadata if time is None else {**metadata, MTIME: as_rclone_on_s3(time)}
 
 
 def to_store(options: StoreOptions) -> list[tuple[str, str]]:

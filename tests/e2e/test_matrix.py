@@ -228,7 +228,7 @@ async def test_what_does_not_fit_is_left_behind_and_counted(
     copy = await reader.stat("laden")
     assert copy is not None
     assert (copy.size, copy.headers.content_type) == (found.size, "text/x")
-    theirs = {name for name in copy.headers.metadata if not name.startswith(("brigade-", "goog-"))}
+    theirs = {name for name in copy.headers.metadata if not name.startswith(("brigade-", "goog-", "mtime"))}
     assert theirs == {"owner"} | LEFT.get(destination, set())
     assert copy.headers.metadata[SOURCE_VERSION] == found.version.token
     # And the job tells

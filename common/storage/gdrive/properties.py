@@ -16,17 +16,18 @@ import json
 import re
 import zlib
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from common.errors import Refused
 from common.objects import Headers
 from common.storage.metadata import fitting
-from common.storage.names import PREFIX, SOURCE_MODIFIED, SOURCE_SIZE, SOURCE_VERSION
+from common.storage.names import PREFIX, SOURCE_KEY, SOURCE_MODIFIED, SOURCE_SIZE, SOURCE_VERSION
+from common.storage.source_time import of_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
 LARGEST = 124
 MOST = 30
@@ -48,14 +49,13 @@ _HEADERS = {
     "content_encoding": "brigade-content-encoding",
     "content_language": "brigade-content-language",
 }
-_PROVENANCE = (SOURCE_VERSION, SOURCE_SIZE, SOURCE_MODIFIED)
+_PROVENANCE = (SOURCE_VERSION, SOURCE_SIZE, SOURCE_MODIFIED, SOURCE_KEY)
 _OURS = frozenset({MD5, CRC32C, _CONTENT_TYPE, *_HEADERS.values()})
 _TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]{0,126}/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NATIVE = "application/vnd.google-apps."
-_MTIMES = ("mtime", "goog-reserved-file-mtime")
-"""Seconds since 1970, as rclone and gcloud keep a file's own time: nearer to the truth than the time of an upload."""
-_BTIMES = ("btime",)
-"""The same of a file's birth (rclone)."""
+_BTIME = "btime"
+"""Seconds since 1970: when a file was made, as rclone keeps it."""
 
 
 def fields(headers: Headers, name: str, checks: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any]:
@@ -142,20 +142,18 @@ def media_type(content_type: str | None) -> str:
 
 def dates(headers: Headers) -> dict[str, str]:
     """When the file was modified and created, where the source tells. Nothing to say leaves it to Drive."""
-    told = headers.metadata.get(SOURCE_MODIFIED)
-    modified = _seconds(headers, _MTIMES) or (datetime.fromisoformat(told) if told else None)
-    created = _seconds(headers, _BTIMES) or modified
+    time = of_file(headers.metadata)
+    modified = None if time is None else _EPOCH + timedelta(microseconds=time // 1000)
+    created = _birth(headers) or modified
     times = {"modifiedTime": modified, "createdTime": created}
     return {name: _rfc3339(time) for name, time in times.items() if time is not None}
 
 
-def _seconds(headers: Headers, names: Iterable[str]) -> datetime | None:
-    for name in names:
-        try:
-            return datetime.fromtimestamp(float(headers.metadata[name]), UTC)
-        except (KeyError, ValueError, OverflowError, OSError):
-            continue
-    return None
+def _birth(headers: Headers) -> datetime | None:
+    try:
+        return datetime.fromtimestamp(float(headers.metadata[_BTIME]), UTC)
+    except (KeyError, ValueError, OverflowError, OSError):
+        return None
 
 
 def _rfc3339(time: datetime) -> str:

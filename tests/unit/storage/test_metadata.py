@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from common.objects import Headers
-from common.storage import gcs, s3, s3_headers
+from common.storage import s3, s3_headers
 from common.storage.base import Absent
 from common.storage.file import LIMITS
 from common.storage.file_note import kept
@@ -103,12 +103,6 @@ async def test_s3_tells_of_tags_and_takes_an_objects_own_class(ends: Ends) -> No
     found = [await ends.reader().stat(key) for key in ("plain", "own")]
     assert [(each.storage_class, each.tags) for each in found if each] == [("STANDARD_IA", 2), ("GLACIER_IR", 2)]
     assert s3_headers.stored("key", 1, {"x-amz-tagging-count": "many"}).tags == 0
-
-
-@pytest.mark.parametrize(("size", "fits"), [(8000, True), (8180, False)])
-def test_what_gcs_keeps_leaves_room_for_the_time(size: int, fits: bool) -> None:
-    headers = Headers(metadata={"a": "ü" * (size // 2)})
-    assert (gcs.LIMITS.kept(headers) is headers) == fits
 
 
 def test_what_a_note_holds() -> None:

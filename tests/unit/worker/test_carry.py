@@ -16,9 +16,10 @@ from common.objects import Headers, StoredObject, Version
 from common.state.records import Receipt
 from common.storage import gcs, memory
 from common.storage.metadata import Field
-from common.storage.names import SOURCE_MODIFIED, SOURCE_SIZE, SOURCE_VERSION
+from common.storage.names import SOURCE_KEY, SOURCE_MODIFIED, SOURCE_SIZE, SOURCE_VERSION
 from common.task import Task
 from worker.carry import LENIENT, Lost, Rules
+from worker.provenance import Origin
 from worker.settle import Settler
 from worker.tally import Tally
 
@@ -66,8 +67,8 @@ def test_a_route_makes_the_rules() -> None:
         storage_classes={"GLACIER_IR": "STANDARD"},
         destination_options=options,
     )
-    assert Rules.of(made) == Rules(strict=True, classes={"GLACIER_IR": "STANDARD"}, class_is_set=True)
-    assert Rules.of(Route(name="r", source=A, destination=B)) == LENIENT
+    assert Rules.of(made) == Rules(strict=True, classes={"GLACIER_IR": "STANDARD"}, class_is_set=True, origin=Origin.of(A))
+    assert Rules.of(Route(name="r", source=A, destination=B)) == replace(LENIENT, origin=Origin.of(A))
 
 
 def test_everything_that_is_lost_is_named_with_a_way_out() -> None:
@@ -82,7 +83,7 @@ def test_everything_that_is_lost_is_named_with_a_way_out() -> None:
     assert str(caught.value) == (
         "'gs://copy/key' cannot keep all that 'key' has beside its bytes: "
         "storage-class 'GLACIER_IR' (name it in [route.storage_classes], with \"\" to leave it behind); "
-        "metadata 'k08', 'k09', 'k10', 'k11', 'k12', 'k13', 'k14', 'k15', 'k16', 'k17' and 2 more "
+        "metadata 'k07', 'k08', 'k09', 'k10', 'k11', 'k12', 'k13', 'k14', 'k15', 'k16' and 3 more "
         "(shorten, rename or remove them at the source); "
         "tags '3' (tags are not read: remove them at the source); "
         'or give up strictness: metadata = "lenient"'
@@ -120,7 +121,8 @@ def test_a_copy_of_a_copy_has_the_time_of_the_first_source(
     carried = LENIENT.carry(found, replace(TASK, modified=modified), gcs.LIMITS)
     # Then the copy says which version it was made from, and when the first source was modified
     told_on = {} if handed_on is None else {SOURCE_MODIFIED: handed_on.isoformat()}
-    assert carried.headers.metadata == {SOURCE_VERSION: "v1", SOURCE_SIZE: "5", **told_on}
+    of_key = {SOURCE_KEY: LENIENT.origin.name("key")}
+    assert carried.headers.metadata == {SOURCE_VERSION: "v1", SOURCE_SIZE: "5", **of_key, **told_on}
 
 
 async def test_losses_are_counted_when_the_object_has_arrived(world: World) -> None:
