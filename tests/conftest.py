@@ -7,6 +7,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from tests import servers
 from tests.servers import Server, ServerMissing, missing
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     Started = TypeVar("Started")
+
+settings.register_profile("fuzz", deadline=None)
+"""For `make fuzz`: a test that searches for longer under it looks at the name of the profile."""
 
 ACCESS_KEY = "AKIDTEST"
 SECRET_KEY = "SECRETTEST"

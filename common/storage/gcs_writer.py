@@ -15,7 +15,7 @@ from common.errors import ChecksumMismatch, InvalidName, LocationMissing, Object
 from common.storage import gcs_parts
 from common.storage.base import PartReceipt
 from common.storage.gcs_client import FIELDS, condition, resource_fields
-from common.storage.resumable import ResumableSession
+from common.storage.resumable import ResumableSession, begun_at
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,8 +78,8 @@ class GcsWriter:
         if headers.content_type:
             wire.append(("X-Upload-Content-Type", _one_line(headers.content_type)))
         response = await self._client.send("POST", url, wire, json.dumps(resource).encode())
-        session = response.headers.get("location")
-        if response.status != 200 or not session:
+        session = begun_at(response, self._client.origin, service="GCS", name=self._client.name(key))
+        if session is None:
             raise self.failure(response, "begin an upload of", key)
         return GcsUpload(self, self._client, key, size, session, committed=0)
 
@@ -137,7 +137,14 @@ class GcsUpload:
         self._size = size
         self._last: tuple[int, bytes] = (0, b"")
         self._session = ResumableSession(
-            self._send, self._failure, service="GCS", name=client.name(key), size=size, committed=committed
+            client.send,
+            self._failure,
+            session,
+            client.origin,
+            service="GCS",
+            name=client.name(key),
+            size=size,
+            committed=committed,
         )
 
     async def part(self, number: int, offset: int, data: bytes, crc32c: int) -> PartReceipt:
@@ -155,9 +162,6 @@ class GcsUpload:
 
     async def abort(self) -> None:
         await self._session.abort()
-
-    async def _send(self, method: str, headers: Sequence[tuple[str, str]], data: bytes) -> Response:
-        return await self._client.send(method, self.token, headers, data)
 
     def _failure(self, response: Response, doing: str) -> ObjectError:
         return self._client.failure(response, doing, self._key)

@@ -14,25 +14,48 @@ import re
 from typing import TYPE_CHECKING
 
 from common.errors import ObjectError, SourceMissing, Unavailable, UploadLost
+from common.transport.addresses import foreign
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from common.transport.http import Response
 
-    Send = Callable[[str, Sequence[tuple[str, str]], bytes], Awaitable[Response]]
-    """A method, headers and a body, to the session's address."""
+    Send = Callable[[str, str, Sequence[tuple[str, str]], bytes], Awaitable[Response]]
+    """A method, the session's address, headers and a body."""
     Failure = Callable[[Response, str], ObjectError]
     """What an answer means; the word says what was tried: "abort the upload of"."""
 
 _HELD = re.compile(r"bytes=0-(\d+)")
 
 
-class ResumableSession:
-    """One upload of `size` bytes. `service` and `name` are for the errors: "GCS", "gs://…"."""
+def begun_at(response: Response, origin: str, *, service: str, name: str) -> str | None:
+    """The address of the session that an answer has begun, None if it has begun none. Raises Unavailable for one that leads
+    elsewhere than to the service at `origin`: whoever answered so is to be asked again, and nothing is sent there.
+    """
+    uri = response.headers.get("location")
+    if response.status != 200 or not uri:
+        return None
+    host = foreign(uri, origin)
+    if host is not None:
+        raise Unavailable(
+            f"cannot begin an upload of {name!r}: {service} names a host for it that is not its own, {host!r}, and nothing is "
+            "sent there; where the service has that name, name it as the endpoint"
+        )
+    return uri
 
-    def __init__(self, send: Send, failure: Failure, *, service: str, name: str, size: int, committed: int | None) -> None:
-        self._send = send
+
+class ResumableSession:
+    """One upload of `size` bytes at the address `uri`, which is sent to only where it leads to the service at `origin`: it may
+    have been read back from Redis. `service` and `name` are for the errors: "GCS", "gs://…".
+    """
+
+    def __init__(
+        self, send: Send, failure: Failure, uri: str, origin: str, *, service: str, name: str, size: int, committed: int | None
+    ) -> None:
+        self._send_to = send
+        self._uri = uri
+        self._foreign = foreign(uri, origin)
         self._failure = failure
         self._service = service
         self._name = name
@@ -74,6 +97,8 @@ class ResumableSession:
         return self._progress(response, "resume the upload of")
 
     async def abort(self) -> None:
+        if self._foreign is not None:
+            return  # what is at another host is no upload of ours
         response = await self._send("DELETE", [], b"")
         if response.status not in (200, 204, 404, 410, 499):
             raise self.failure(response, "abort the upload of")
@@ -82,6 +107,14 @@ class ResumableSession:
         """What is missing is the session, or the file that it is for: either way the upload begins again."""
         error = self._failure(response, doing)
         return UploadLost(str(error)) if isinstance(error, SourceMissing) else error
+
+    async def _send(self, method: str, headers: Sequence[tuple[str, str]], data: bytes) -> Response:
+        if self._foreign is not None:
+            raise UploadLost(
+                f"the saved upload of {self._name!r} is at a host that is not {self._service}'s, {self._foreign!r}: "
+                "nothing is sent there, and the upload begins again"
+            )
+        return await self._send_to(method, self._uri, headers, data)
 
     def _progress(self, response: Response, doing: str) -> Response | None:
         if response.status in (200, 201):

@@ -11,13 +11,18 @@ import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from common.transport.message import MOST_HEAD, Chunks, Head, ProtocolError, answer_head, chunked, counted
+from common.transport.message import MOST_HEAD, MOST_INTERIM, Chunks, Head, ProtocolError, answer_head, chunked, counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SLICE = 512 * 1024
 """Bytes of a request that are given to the socket, or to TLS, at a time: a whole part at once would be held twice."""
+
+SLOW_STEPS = 64
+"""So many times a body may grow by a single byte and count as moving (S3 keeps a connection alive with a space now and then while
+it puts an object together); after that by SLOW_BYTES at a time. So a body that drips is given up in the end."""
+SLOW_BYTES = 1024
 
 _WITHOUT_BODY = (204, 304)
 
@@ -54,6 +59,7 @@ class Connection(asyncio.BufferedProtocol):
         self._head_only = False
         self._most = 0
         self._exchanges = 0
+        self._interim = 0
         self._received = 0
         self._unsent: memoryview | None = None
         self._paused = False
@@ -61,6 +67,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _begin(self) -> None:
         self._pending = b""
+        self._heading = bytearray()
         self._head: Head | None = None
         self._body: bytearray | None = None
         self._counted: io.BytesIO | None = None
@@ -82,6 +89,7 @@ class Connection(asyncio.BufferedProtocol):
         self._head_only = head_only
         self._most = most
         self._exchanges += 1
+        self._interim = 0
         self._received = 0
         self.reusable = False
         if len(body) <= SLICE:
@@ -101,9 +109,20 @@ class Connection(asyncio.BufferedProtocol):
                 self.abort()
 
     @property
-    def progress(self) -> tuple[int, int, int, int]:
-        """Changes whenever bytes move in either direction."""
-        return self._exchanges, self._received, len(self._unsent or b""), self._transport.get_write_buffer_size()
+    def progress(self) -> tuple[int, ...]:
+        """Changes whenever the exchange gets on: bytes are sent, a head is whole, a body grows. A head, a chunk's own line and
+        the trailers have to come whole in the time in which something must move: by the byte they could take for ever.
+        """
+        body = self._grown()
+        steps = min(body, SLOW_STEPS) + body // SLOW_BYTES
+        got = (self._interim, bool(self._received), self._head is None, steps)
+        return self._exchanges, *got, len(self._unsent or b""), self._transport.get_write_buffer_size()
+
+    def _grown(self) -> int:
+        """Bytes of the body that have come."""
+        if self._place is not None:
+            return self._filled
+        return len(self._chunks.body) if self._chunks is not None else len(self._body or b"")
 
     @property
     def closed(self) -> bool:
@@ -175,7 +194,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _feed(self, data: bytes) -> None:
         if self._head is None:
-            self._feed_head(self._pending + data if self._pending else data)
+            self._feed_head(data)
         elif self._chunks is not None:
             whole = self._chunks.feed(data)
             self._not_too_long(len(self._chunks.body))
@@ -186,30 +205,56 @@ class Connection(asyncio.BufferedProtocol):
             self._body += data
 
     def _feed_head(self, data: bytes) -> None:
-        end = data.find(b"\r\n\r\n")
-        if end < 0:
-            self._pending = data
-            if len(data) > MOST_HEAD:
+        while data:
+            end = data.find(b"\r\n\r\n") if not self._heading else -1
+            if end < 0:
+                end, data = self._gather(data)
+                if end < 0:
+                    return
+            if end > MOST_HEAD:
                 raise ProtocolError(f"the answer's headers are longer than {MOST_HEAD} bytes")
-            return
-        head, rest = answer_head(data[:end]), data[end + 4 :]
-        self._pending = b""
-        if head.status < 200 and head.status != 101:
-            if rest:
-                self._feed_head(rest)  # 100 or 103: the answer itself is still to come
-            return
+            head, data = answer_head(data[:end]), data[end + 4 :]
+            if head.status >= 200:
+                self._begin_body(head, data)
+                return
+            self._pass_interim(head)
+
+    def _gather(self, data: bytes) -> tuple[int, bytes]:
+        """Put a head together that comes in pieces: where it ends, or -1, and all that came."""
+        heading = self._heading
+        known = max(0, len(heading) - 3)
+        heading += data
+        end = heading.find(b"\r\n\r\n", known)
+        if end < 0 and len(heading) > MOST_HEAD:
+            raise ProtocolError(f"the answer's headers are longer than {MOST_HEAD} bytes")
+        if end < 0:
+            return end, b""
+        self._heading = bytearray()
+        return end, bytes(heading)
+
+    def _pass_interim(self, head: Head) -> None:
+        """100 or 103: the answer itself is still to come."""
+        self._interim += 1
+        if head.status == 101:
+            raise ProtocolError("the answer changes the protocol, and nobody asked for that")
+        if self._interim > MOST_INTERIM:
+            raise ProtocolError(f"more than {MOST_INTERIM} answers of the kind 1xx came, and none behind them")
+
+    def _begin_body(self, head: Head, rest: bytes) -> None:
         self._head = head
+        in_chunks, length = chunked(head), counted(head)
         if self._head_only or head.status in _WITHOUT_BODY:
             self._finish(surplus=bool(rest))
-        elif chunked(head):
+        elif in_chunks:
             self._chunks = Chunks()
             self._feed(rest)
-        elif (length := counted(head)) is not None:
+        elif length is not None:
             self._not_too_long(length)
             self._take_counted(rest, length)
         else:
-            self._body = bytearray(rest)
+            self._body = bytearray()
             self._to_its_end = True
+            self._feed(rest)
 
     def _take_counted(self, data: bytes, length: int) -> None:
         if len(data) >= length:

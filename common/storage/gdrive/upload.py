@@ -56,10 +56,16 @@ class DriveUpload:
         self._place = place
         self._size = size
         self._headers = headers
-        self._uri = session
         self._last: tuple[int, bytes] = (0, b"")
         self._session = ResumableSession(
-            self._send, self._failure, service="Drive", name=place.key, size=size, committed=committed
+            self._send,
+            self._failure,
+            session,
+            drive.origin,
+            service="Drive",
+            name=place.key,
+            size=size,
+            committed=committed,
         )
         self._md5 = hashlib.md5(usedforsecurity=False)
         self._hashed = 0
@@ -102,8 +108,8 @@ class DriveUpload:
         await self._writer.still_free(self._place)
         return await self._session.finish(*self._last)
 
-    async def _send(self, method: str, headers: Sequence[tuple[str, str]], data: bytes) -> Response:
-        return await self._drive.send(method, self._uri, headers, data, units=NO_UNITS)
+    async def _send(self, method: str, uri: str, headers: Sequence[tuple[str, str]], data: bytes) -> Response:
+        return await self._drive.send(method, uri, headers, data, units=NO_UNITS)
 
     def _failure(self, response: Response, doing: str) -> ObjectError:
         return self._drive.failure(response, doing, self._place.key)

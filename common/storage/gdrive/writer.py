@@ -25,6 +25,7 @@ from common.storage.gdrive.places import Place, Places
 from common.storage.gdrive.quota import UNITS_WRITE
 from common.storage.gdrive.resource import FIELDS, stored
 from common.storage.gdrive.upload import DriveUpload
+from common.storage.resumable import begun_at
 
 if TYPE_CHECKING:
     from common.location import Location
@@ -95,10 +96,10 @@ class DriveWriter:
         method, url = self._target(place, "resumable")
         wire = [_JSON, ("X-Upload-Content-Length", str(size)), ("X-Upload-Content-Type", metadata["mimeType"])]
         response = await self._drive.send(method, url, wire, json.dumps(metadata).encode(), units=UNITS_WRITE)
-        session = response.headers.get("location", "")
-        if response.status != 200 or not session:
+        begun = begun_at(response, self._drive.origin, service="Drive", name=self._name(key))
+        if begun is None:
             raise self.failure(response, place, "begin an upload of")
-        return DriveUpload(self, self._drive, place, size=size, headers=headers, session=session, committed=0)
+        return DriveUpload(self, self._drive, place, size=size, headers=headers, session=begun, committed=0)
 
     async def close(self) -> None:
         """The transport is shared and closed by who opened it."""
