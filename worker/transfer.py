@@ -12,7 +12,7 @@ from common.errors import ChecksumMismatch, DestinationConflict, ObjectError, So
 from common.objects import UNSIZED, Headers
 from common.state.uploads import Saved
 from common.steps import Step
-from common.storage.base import Absent, Body
+from common.storage.base import Absent, Body, Matches
 from common.telemetry import get_logger
 from worker.carry import LENIENT
 from worker.lanes import Lane
@@ -69,7 +69,7 @@ class Transfer:
         """
         if plan.part_bytes is None:
             return await self._whole(task, plan, precondition)
-        return await _Parts(self, task, plan, precondition, await self._at_source(task)).move()
+        return await _Parts(self, task, plan, precondition, await self.at_source(task)).move()
 
     async def discard(self, task: Task) -> None:
         """Free what an earlier attempt left at the service, when nobody will go on with it: unfinished uploads are billed."""
@@ -79,7 +79,8 @@ class Transfer:
             await _abort(upload, task)
             await self.uploads.forget(task.route, task.key)
 
-    async def _at_source(self, task: Task) -> StoredObject:
+    async def at_source(self, task: Task) -> StoredObject:
+        """The task's version, which the key holds at this moment. Raises SourceChanged when it does not."""
         found = await self.reader.stat(task.key)
         if found is None or found.version.token != task.version.token or found.size != task.size:
             raise SourceChanged(f"{task.key!r} is no longer the version that was listed")
@@ -91,13 +92,15 @@ class Transfer:
             content = await self.reader.read(task.key, None, task.version)
             self.on_step(Step.SOURCE_READ)
             data = content.data
-            unsized = task.size == UNSIZED
+            listed, unsized = task, task.size == UNSIZED
             if unsized:
                 task = replace(task, size=len(data))
             elif len(data) != task.size:
                 raise SourceChanged(f"{task.key!r} was listed with {task.size} bytes and has {len(data)}")
             checksum = crc32c(data) if content.object.crc32c is None else content.object.crc32c
             carried = self.rules.carry(content.object, task, self.writer.limits)
+            if isinstance(precondition, Matches) and not self.reader.limits.reads_by_key:
+                await self.at_source(listed)
             body = Body(data, checksum, carried.headers)
             if unsized:
                 written = await write(self.writer, task, body, precondition)
@@ -136,6 +139,8 @@ class _Parts:
             await self._move_parts(upload)
             receipts = [self._receipts[number] for number in range(len(self._spans))]
             checksum = self._whole.crc32c(receipts)
+            # Hours may have passed: what is no longer the source's version goes over nothing.
+            await self._transfer.at_source(self._task)
             written = await upload.complete(receipts, checksum)
         except ObjectError as error:
             if not error.retryable or isinstance(error, _NOT_RESUMED):

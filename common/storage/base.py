@@ -53,6 +53,9 @@ class Limits:
     """`list` may begin behind any text, `Page.after` is the last key of its page, and so ranges can be listed side by side."""
     largest_unsized: int = 0
     """`list` and `stat` may say UNSIZED of an object, which then has at most this many bytes and is only read whole."""
+    reads_by_key: bool = True
+    """A pinned read fails once the key holds another version; False: the version is found without its key, which may mean
+    something else by now. Who is about to write over something asks `stat` first."""
     tells_changes: bool = False
     """The reader is a `ChangesReader`."""
     keeps_metadata: bool = True
@@ -159,8 +162,8 @@ class Reader(Protocol):
         A whole object that turns out to be larger than LARGEST_READ is an error, not a surprise in memory. The object that comes
         with the bytes has its headers when the bytes start at 0; later spans need not repeat them.
 
-        Raises SourceChanged when the source holds another version, SourceMissing when it holds none. Exactly `len(span)` bytes
-        come back, or an error.
+        Raises SourceChanged when the source holds another version now (even if it keeps this one beside it), SourceMissing when
+        it holds none. Exactly `len(span)` bytes come back, or an error.
         """
         ...
 

@@ -94,7 +94,9 @@ class GcsReader:
             return None
         if response.status != 200:
             raise self._failure(response, "look at", key)
-        return self._client.resource(response, "look at", key)
+        found = self._client.resource(response, "look at", key)
+        self._check_generation(key, found.version.token, version)
+        return found
 
     async def _media(self, key: str, span: Span | None, version: Version | None) -> Content:
         # Without "gzip" here GCS would unpack objects stored with Content-Encoding: gzip and ignore the range
@@ -106,7 +108,21 @@ class GcsReader:
         response = await self._client.send("GET", url, headers, expect=len(span) if span else LARGEST_READ)
         if response.status not in (200, 206):
             raise self._failure(response, "read", key)
-        return self._content(response, key, span)
+        content = self._content(response, key, span)
+        if version is not None and not content.object.version.token:
+            # The answer does not say what it is of. Generations only go forward: what still is current is what was read.
+            if await self._stat(key, version) is None:
+                raise SourceMissing(f"cannot read {self._client.name(key)!r}: it went away while it was read")
+            return replace(content, object=replace(content.object, version=version))
+        self._check_generation(key, content.object.version.token, version)
+        return content
+
+    def _check_generation(self, key: str, found: str, version: Version | None) -> None:
+        """There are servers that ignore ifGenerationMatch on reads."""
+        if version is not None and found != version.token:
+            raise SourceChanged(
+                f"cannot read {self._client.name(key)!r}: it is now generation {found}, the task names {version.token}"
+            )
 
     async def _proven(self, described: StoredObject, content: Content) -> Content:
         """The bytes with the resource that they are of. Media may come without a checksum, a resource has one."""

@@ -66,16 +66,14 @@ class S3Reader:
 
     async def read(self, key: str, span: Span | None, version: Version | None) -> Content:
         headers: list[tuple[str, str]] = []
-        query: list[tuple[str, str]] = []
         if span is None:
             headers.append(("x-amz-checksum-mode", "ENABLED"))
         else:
             headers.append(("range", f"bytes={span.start}-{span.end - 1}"))
-        if version is not None and version.id:
-            query.append(("versionId", version.id))
-        elif version is not None:
+        if version is not None:
+            # Not by versionId: a version that has been replaced would still come, and go over a newer one at the destination.
             headers.append(("if-match", f'"{version.token}"'))
-        response = await self._client.send("GET", key, query=query, headers=headers, expect=len(span) if span else LARGEST_READ)
+        response = await self._client.send("GET", key, headers=headers, expect=len(span) if span else LARGEST_READ)
         if response.status not in (200, 206):
             raise self._read_failure(response, key)
         content = self._content(response, key, span, version)

@@ -36,14 +36,14 @@ if TYPE_CHECKING:
     from common.transport.http import Response
 
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
-_DOCUMENT = re.compile(r"v\d+")
+_DOCUMENT = re.compile(r"v\d+(@.+)?")
 """The version of what shows neither a revision nor a hash (`resource.version`): nearly always a document of Google's."""
 
 
 class DriveReader:
     """One location. `drive` is closed by who opened its transport."""
 
-    limits = replace(LIMITS, largest_unsized=LARGEST_EXPORT, tells_changes=True)
+    limits = replace(LIMITS, largest_unsized=LARGEST_EXPORT, reads_by_key=False, tells_changes=True)
 
     def __init__(self, drive: Drive, location: Location, options: StoreOptions) -> None:
         self._drive = drive

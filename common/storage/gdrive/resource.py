@@ -28,9 +28,10 @@ FIELDS = (
 
 def version(resource: Mapping[str, Any]) -> Version:
     """Which bytes these are. The head revision changes with the bytes and not with a new name or property; a native document has
-    none, and there `version` has to do, which every change moves.
+    none, and there `version` has to do, which every change moves. It counts from 1 in each document, so that it is told with the
+    document's id: another one of the same name is another version.
     """
-    token = resource.get("headRevisionId") or resource.get("md5Checksum") or f"v{resource['version']}"
+    token = resource.get("headRevisionId") or resource.get("md5Checksum") or f"v{resource['version']}@{resource['id']}"
     return Version(str(token), str(resource["id"]))
 
 

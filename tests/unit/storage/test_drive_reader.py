@@ -254,6 +254,28 @@ async def test_a_document_is_exported(server: DriveServer) -> None:
         assert found.version != stored.version
 
 
+async def test_another_document_of_the_same_name_is_another_version(server: DriveServer) -> None:
+    # Given a document that was listed, and one of the same name and count of changes that took its place
+    first = server.document("Plan", {DOCX: b"first"})
+    async with reading(server, "root", natives="export") as reader:
+        (before,) = await listed(reader)
+        server.seed.change(server.store.get(first), {"trashed": True})
+        second = server.document("Plan", {DOCX: b"second"})
+        (after,) = await listed(reader)
+
+        # Then they are told apart, and the old one is not read any more
+        count = server.resource(second)["version"]
+        assert (before.key, before.version.token) == ("Plan.docx", f"v{count}@{first}")
+        assert (after.key, after.version.token) == ("Plan.docx", f"v{count}@{second}")
+        with pytest.raises(SourceMissing):
+            await reader.read("Plan.docx", None, before.version)
+        assert (await reader.read("Plan.docx", None, after.version)).data == b"second"
+
+        # And a task of an older release, which did not name the document, is replaced by one that does
+        with pytest.raises(SourceChanged):
+            await reader.read("Plan.docx", None, Version(f"v{count}", second))
+
+
 async def test_an_export_that_is_too_large_is_refused_with_the_limit(server: DriveServer) -> None:
     # Given a document whose export is larger than Google makes them
     server.settings.export_limit = 100
@@ -279,7 +301,7 @@ async def test_a_file_that_shows_neither_revision_nor_hash_is_read(server: Drive
             return {name: value for name, value in (found or {}).items() if name not in hidden}
 
         monkeypatch.setattr(reader._tree, "get", little)
-        version = Version(f"v{server.resource(file_id)['version']}", file_id)
+        version = Version(f"v{server.resource(file_id)['version']}@{file_id}", file_id)
 
         # When it is read, then its bytes come
         for span in (None, Span(5, 50)):

@@ -24,7 +24,7 @@ from common.errors import (
     Unavailable,
 )
 from common.location import Location
-from common.objects import Headers, Span, Version
+from common.objects import Headers, Span
 from common.storage import s3
 from common.storage.base import MIB, Absent, Body
 from common.storage.s3_headers import from_wire
@@ -55,21 +55,25 @@ async def test_a_source_that_changes_between_two_spans(ends: Ends) -> None:
     assert fault.fired == 1
 
 
-async def test_a_version_can_be_read_when_it_is_no_longer_the_current_one(ends: Ends) -> None:
-    # Given a bucket with versions, and an object that was replaced and then deleted
+@pytest.mark.parametrize("span", [None, Span(0, 100)])
+async def test_a_version_that_is_no_longer_the_current_one_is_not_read(ends: Ends, span: Span | None) -> None:
+    # Given a bucket that keeps versions, and an object that was replaced
     ends.server.bucket("demo").versioning = Versioning.ENABLED
     reader = ends.reader()
     ends.server.put("demo", "k", DATA)
     first = await reader.stat("k")
     assert first is not None
-    ends.server.put("demo", "k", b"other")
+    assert first.version.id is not None
+    ends.server.put("demo", "k", b"other" * 100)
+    # When its first version is read, which the bucket still has
+    # Then no byte of it comes
+    with pytest.raises(SourceChanged):
+        await reader.read("k", span, first.version)
+    # And once the key is deleted, there is nothing
     ends.server.store.delete("demo", "k")
-    # When its first version is read
-    # Then it is whole, and the key is gone all the same
-    assert (await reader.read("k", None, first.version)).data == DATA
     assert await reader.stat("k") is None
     with pytest.raises(SourceMissing):
-        await reader.read("k", None, Version(first.version.token))
+        await reader.read("k", span, first.version)
 
 
 @pytest.mark.parametrize(
