@@ -58,6 +58,8 @@ def list_jobs(invocation: Invocation, *, limit: int, as_json: bool) -> None:
             click.echo(f"{job['id']}: {lost} arrived without all of their metadata (docs/metadata.md)")
         if job["parked"]:
             click.echo(f"{job['id']}: waits until {job['parked']['until']}: {printable(job['parked']['reason'])}")
+        if held := job["held"]:
+            click.echo(f"{job['id']}: held: {printable(held['reason'])}; tried again at {held['until']}")
 
 
 async def _recent(settings: Settings, limit: int) -> list[dict[str, Any]]:

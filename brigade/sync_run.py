@@ -169,7 +169,8 @@ class _Sync:
         self._began = time.monotonic()
         self._earlier: set[str] = set()
         self.last = Snapshot(seconds=0.0, scanning=True)
-        self._waits = False
+        self._waits: str | None = None
+        """What was last said that the route waits for: "" for a limit of the day, else what holds it."""
         self.changing = 0
         """Objects that were not what had been listed when their turn came, in the last pass."""
         self.broken: str | None = None
@@ -221,9 +222,13 @@ class _Sync:
                 counts.update({name: _counter(job, name) for name in COUNTERS})
                 parked = job.parked or parked
         until = moment(parked.until) if parked else None
-        if parked and not self._waits:
-            self._display.note(f"a limit of the day is used up: waits until {until}, then goes on by itself ({parked.reason})")
-        self._waits = parked is not None
+        if parked and parked.held != self._waits:
+            self._display.note(
+                f"held: {parked.reason}; tried again at {until}"
+                if parked.held
+                else f"a limit of the day is used up: waits until {until}, then goes on by itself ({parked.reason})"
+            )
+        self._waits = parked.held if parked else self._waits or None  # between two trials a hold is not to be seen
         return Snapshot(seconds=time.monotonic() - self._began, scanning=scanning, parked_until=until, **counts)
 
 

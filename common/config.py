@@ -295,6 +295,13 @@ class WorkerSettings(Shape):
     attempts: int = Field(default=5, ge=1, le=100)
     backoff_seconds: float = Field(default=1, gt=0, le=600)
     """The first wait before another attempt; it doubles from there, with jitter."""
+    hold_after: int = Field(default=10, ge=0, le=100_000)
+    """Objects in a row, each another one, that one end of a route must refuse for the same reason before the route is held; per
+    process; 0: never. See worker/holding.py."""
+    hold_seconds: float = Field(default=15, ge=1, le=3600)
+    """How long a held route waits before it is tried with one object; twice as long after each trial that is refused ..."""
+    hold_longest_seconds: float = Field(default=300, ge=1, le=86400)
+    """... and at most so long."""
     unknown_seconds: float = Field(default=900, ge=0, le=86400)
     """How long a task of a route, or in a schema, that the workers do not know waits for one that does; 0: not at all."""
     grace_seconds: float = Field(default=25, ge=0, le=3600)

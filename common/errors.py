@@ -84,6 +84,8 @@ class ObjectError(BrigadeError):
 
     category: ClassVar[Category] = Category.INTERNAL
     retryable: ClassVar[bool] = False
+    of_location: bool = False
+    """Whether it is most likely said of the whole end of the route, and not of this object: every other one would meet it."""
     at_source: bool | None = None
     """Whether the route's source raised it, or its destination; None where neither is known to have."""
 
@@ -102,6 +104,7 @@ class SourceChanged(ObjectError):
 
 class Forbidden(ObjectError):
     category = Category.FORBIDDEN
+    of_location = True
 
 
 class Unauthenticated(ObjectError):
@@ -109,6 +112,7 @@ class Unauthenticated(ObjectError):
 
     category = Category.UNAUTHENTICATED
     retryable = True
+    of_location = True
 
 
 class Archived(ObjectError):
@@ -177,6 +181,7 @@ class Unavailable(ObjectError):
 
 class LocationMissing(ObjectError):
     category = Category.LOCATION_MISSING
+    of_location = True
 
 
 class Malformed(ObjectError):

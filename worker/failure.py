@@ -60,11 +60,15 @@ class Failures:
 
     async def handle(self, delivery: Delivery, task: Task, error: Exception) -> None:
         """Nack a retryable error with a delay; report a permanent one, or one that has used up its attempts, and forget the
-        message. What is parked has not failed: it waits.
+        message. What is parked or held has not failed: it waits.
         """
         if isinstance(error, Parked):
             await self._claims.release(task)
             await delivery.nack(min(await self._parking.park(task.route, error), LONGEST_DELAY))
+            return
+        if isinstance(error, ObjectError) and (waits := await self._parking.refused(task, error)):
+            await self._claims.release(task)
+            await delivery.nack(min(waits, LONGEST_DELAY))
             return
         failed = await self._cache.count_failure(task.route, task.key, task.version.token)
         retryable = error.retryable if isinstance(error, ObjectError) else True
@@ -120,9 +124,19 @@ class Failures:
         spread: float = min(self._backoff * 2**failed, LONGEST_DELAY) * (0.5 + self._random() / 2)
         return min(max(spread, retry_after or 0.0), LONGEST_DELAY)
 
-    async def parked_delay(self, route: str) -> float:
-        """Seconds after which a delivery of a route that waits is looked at again; 0 for any other route."""
-        return min(await self._parking.seconds(route), LONGEST_DELAY)
+    async def parked_delay(self, task: Task) -> float:
+        """Seconds after which a delivery of a route that waits is looked at again; 0 where it may go on: then `over` is called in
+        the end.
+        """
+        return min(await self._parking.admit(task), LONGEST_DELAY)
+
+    async def served(self, task: Task, *, source: bool, destination: bool) -> None:
+        """These ends of the route have just served the object."""
+        await self._parking.served(task, source=source, destination=destination)
+
+    async def over(self, task: Task) -> None:
+        """The delivery of a task that could go on has ended, whatever became of it."""
+        await self._parking.over(task)
 
     def busy_delay(self) -> float:
         """Seconds after which an object that somebody else holds is looked at again: about when a dead holder's claim has

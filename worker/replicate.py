@@ -133,9 +133,15 @@ class Replicator:
         except Malformed as error:
             await self._failures.reject_unreadable(delivery, error, task)
             return
-        if waits := await self._failures.parked_delay(task.route):
+        if waits := await self._failures.parked_delay(task):
             await delivery.nack(waits)
             return
+        try:
+            await self._admitted(delivery, task, ends)
+        finally:
+            await self._failures.over(task)
+
+    async def _admitted(self, delivery: Delivery, task: Task, ends: Ends) -> None:
         claimed = await self._claims.take(task)
         if claimed.outcome is Outcome.BUSY:
             await delivery.nack(self._failures.busy_delay())
@@ -174,6 +180,7 @@ class Replicator:
             return
         self._on_step(Step.VERIFIED)
         await self._settler.consumed(task, receipt, copied=moved is not None, lost=moved.lost if moved else ())
+        await self._failures.served(task, source=moved is not None, destination=True)
         log.debug(
             "object replicated" if moved else "object was there already",
             action="object_replicated" if moved else "object_present",

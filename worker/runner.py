@@ -25,6 +25,7 @@ from common.heartbeat import Heartbeat, directory
 from common.queues.registry import open_large, open_queue
 from common.state.agreements import Agreements
 from common.state.cache import Cache
+from common.state.holds import Holds
 from common.state.store import Store
 from common.state.uploads import Uploads
 from common.steps import ignore
@@ -38,6 +39,7 @@ from worker.claim import Claims
 from worker.consume import Consumer
 from worker.failure import Failures
 from worker.faults import Faults
+from worker.holding import Holding
 from worker.newcomers import Newcomers
 from worker.parking import ParkedRoutes
 from worker.replicate import Ends, Replicator
@@ -153,12 +155,19 @@ def _assemble(
     claims = Claims(cache, name, queue.lease)
     settler = Settler(cache, name, tally, on_step)
     shared = Agreements(store)
+    holding = Holding(
+        Holds(store),
+        after=settings.worker.hold_after,
+        pauses=(settings.worker.hold_seconds, max(settings.worker.hold_seconds, settings.worker.hold_longest_seconds)),
+        trial_seconds=queue.lease,
+        now=time.time,
+    )
     failures = Failures(
         name=name,
         cache=cache,
         claims=claims,
         settler=settler,
-        parking=ParkedRoutes(shared, time.time),
+        parking=ParkedRoutes(shared, time.time, holding),
         attempts=settings.worker.attempts,
         backoff_seconds=settings.worker.backoff_seconds,
         lease_seconds=queue.lease,

@@ -50,8 +50,11 @@ class Agreements:
 
 
 def parking(stored: Mapping[bytes, bytes]) -> Parking | None:
-    """What `park` has written."""
-    return Parking(float(stored[b"until"]), stored[b"reason"].decode()) if stored else None
+    """What `park` or `Holds.hold` has written."""
+    if not stored:
+        return None
+    held = stored.get(b"held", b"").decode()
+    return Parking(float(stored[b"until"]), stored[b"reason"].decode(), held, b"trial" in stored)
 
 
 def _milliseconds(seconds: float) -> int:

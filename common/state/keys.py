@@ -18,7 +18,8 @@ P:{R}:scanning             zset    while used    publisher          job id -> wh
 P:{R}:job:ID               hash    see below     both               a job: state, checkpoint, counters, times (see jobs.py)
 P:{R}:job:ID:settled       string  see below     worker             bitmap: bit n is set once task n of the job has been counted
 P:{R}:feed                 hash    for good      publisher          how far the source's account of what changed was followed
-P:{R}:parked               hash    8 days        worker             a route that waits for a limit of the day: until, reason
+P:{R}:parked               hash    8 days        worker             a route that waits for a limit of the day, or is held
+                                                                    (hold.lua): until, reason, ...
 P:agreed:DIGEST            string  30 min-7 days worker             what workers agreed on: the id of a new file or folder,
                                                                     when an unknown route was first met
 P:budget:NAME              hash    while used    both               requests that a user of a service may still make: left, at

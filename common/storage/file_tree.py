@@ -54,7 +54,9 @@ def failure(error: OSError, what: str) -> ObjectError:
     code = error.errno or 0
     text = f"{what}: {_REASONS.get(code, error.strerror or str(error))}"
     if code in _AWAY:
-        return Unavailable(text)
+        away = Unavailable(text)
+        away.of_location = code in (*FULL, errno.EROFS)
+        return away
     if code in _FORBIDDEN:
         return Forbidden(text)
     if code in _NAME:

@@ -24,10 +24,14 @@ limit is spent in such a time, wherever it begins."""
 
 @dataclass(frozen=True, slots=True)
 class Parking:
-    """A route waits until then (seconds since 1970), for this reason."""
+    """A route waits until then (seconds since 1970), for this reason. `held` is empty for a limit of the day; else it says which
+    end refuses what ("destination forbidden"), and whether the route is tried with one object at this moment.
+    """
 
     until: float
     reason: str
+    held: str = ""
+    tried: bool = False
 
 
 class Shared(Protocol):

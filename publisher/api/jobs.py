@@ -80,13 +80,21 @@ def describe(job: Job) -> dict[str, Any]:
         "kind": job.kind,
         "state": job.state,
         "message": job.message,
-        "parked": job.parked and {"until": _iso(int(job.parked.until)), "reason": job.parked.reason},
+        "parked": _waiting(job, held=False),
+        "held": _waiting(job, held=True),
         "after": Position.of(job.checkpoint).after,
         **{name: getattr(job, name) for name in COUNTERS},
         "started": _iso(job.started),
         "scanned": _iso(job.scanned),
         "finished": _iso(job.finished),
     }
+
+
+def _waiting(job: Job, *, held: bool) -> dict[str, Any] | None:
+    """What the job's route waits for: a limit of the day, or an end that refuses everything."""
+    if job.parked is None or bool(job.parked.held) != held:
+        return None
+    return {"until": _iso(int(job.parked.until)), "reason": job.parked.reason}
 
 
 def _iso(moment: int | None) -> str | None:

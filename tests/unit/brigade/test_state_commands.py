@@ -16,6 +16,7 @@ from common.report import Report, encode
 from common.state.agreements import Agreements
 from common.state.cache import Cache
 from common.state.claims import Settled, Settlement
+from common.state.holds import Holds
 from common.state.jobs import Checkpoint, Jobs
 from common.state.records import Receipt
 from common.state.store import Store
@@ -161,6 +162,22 @@ def test_a_job_whose_route_is_parked_says_until_when(settings, filled, environ, 
     assert as_json["parked"] == {"until": "2096-10-02T07:06:40+00:00", "reason": "the user has uploaded 750 GB in a day"}
     said = brigade("jobs", "list", **environ).out.splitlines()[-1]
     assert said == f"{filled.id}: waits until 2096-10-02T07:06:40+00:00: the user has uploaded 750 GB in a day"
+
+
+def test_a_job_whose_route_is_held_says_why_and_when_it_is_tried_again(settings, filled, environ, brigade):
+    # Given a route that is held, because its destination refuses everything
+    async def hold():
+        store = await Store.open(settings.redis)
+        await Holds(store).hold("photos", "destination forbidden", "no right to it", now=3_999_999_985, pauses=(15, 300))
+        await store.close()
+
+    asyncio.run(hold())
+    # Then the job says so, and nothing about a limit of the day
+    as_json = json.loads(brigade("jobs", "list", "--json", **environ).out)
+    assert as_json["held"] == {"until": "2096-10-02T07:06:40+00:00", "reason": "no right to it"}
+    assert as_json["parked"] is None
+    said = brigade("jobs", "list", **environ).out.splitlines()[-1]
+    assert said == f"{filled.id}: held: no right to it; tried again at 2096-10-02T07:06:40+00:00"
 
 
 def test_a_job_says_what_arrived_without_all_that_it_had(settings, filled, environ, brigade):

@@ -8,6 +8,7 @@ import pytest
 
 from common.state.agreements import Agreements
 from common.state.cache import Cache, Kind, Settled
+from common.state.holds import Holds
 from common.state.jobs import Checkpoint, Jobs
 from common.state.locks import Leader
 from common.state.scripts import scripts
@@ -77,6 +78,15 @@ async def test_a_second_run_changes_nothing(twice: Twice) -> None:
     await agreements.forget("folder", "id", after=30)
     parking = Parking(NOW + 60, "the day's limit")
     assert await agreements.park(ROUTE, parking) == parking
+    holds = Holds(twice)
+    hold = await holds.hold("held", "source forbidden", "no", now=NOW, pauses=(15, 300))
+    trial = await holds.attempt("held", now=NOW + 15, seconds=60)
+    assert trial is not None
+    held = await holds.hold("held", "source forbidden", "no", now=NOW + 16, pauses=(15, 300), trial=trial.trial)
+    last = await holds.attempt("held", now=NOW + 46, seconds=60)
+    assert last is not None
+    await holds.end("held", last.trial, now=NOW + 50, well=False)
+    await holds.end("held", last.trial, now=NOW + 50, well=True)
     records = await cache.lookup(ROUTE, [f"k{n}" for n in range(20)])
     differ = await cache.compare(ROUTE, [f"k{n}" for n in range(20)], [ETAG] * 20)
     page, _ = await cache.page(ROUTE, None, None, 100)
@@ -91,6 +101,8 @@ async def test_a_second_run_changes_nothing(twice: Twice) -> None:
     assert [place for place, _ in differ] == list(range(10, 20))
     assert len(page) == 30
     assert deleted == (10, 20)
+    assert (hold.begun, hold.parking.until, held.begun, held.tries, held.parking.until) == (True, NOW + 15, False, 2, NOW + 46)
+    assert (trial.trial, last.trial, last.tries) == (f"{NOW + 75}.000", f"{NOW + 106}.000", 2)
     # And after the second run everything was as after the first
     assert all(before == after for before, after in twice.looked)
     # And no script has been left out but those whose answer the next test looks at

@@ -15,6 +15,7 @@ from common.location import Location
 from common.objects import Headers
 from common.state.agreements import Agreements
 from common.state.cache import Cache
+from common.state.holds import Holds
 from common.state.jobs import Checkpoint, Job, Jobs
 from common.state.store import Store
 from common.state.uploads import Uploads
@@ -25,6 +26,7 @@ from common.transport.http import Transport
 from worker.budget import Budget
 from worker.claim import Claims
 from worker.failure import Failures
+from worker.holding import Holding
 from worker.newcomers import Newcomers
 from worker.parking import ParkedRoutes
 from worker.replicate import Ends, Replicator
@@ -42,6 +44,7 @@ ROUTE = "photos"
 NOW = 1_800_000_000.0
 ATTEMPTS = 3
 PATIENCE = 900.0
+HOLD_AFTER, PAUSES = 10, (15.0, 300.0)
 
 
 @dataclass
@@ -124,18 +127,20 @@ class World:
         """Built anew for each call, with whatever reader and writer stand in the world now."""
         claims = Claims(self.cache, worker, 60)
         settler = Settler(self.cache, worker, Tally(), self.on_step)
+        now = lambda: self.now  # noqa: E731 - of this world
+        holding = Holding(Holds(self.redis), after=HOLD_AFTER, pauses=PAUSES, trial_seconds=60, now=now)
         failures = Failures(
             name=worker,
             cache=self.cache,
             claims=claims,
             settler=settler,
-            parking=ParkedRoutes(Agreements(self.redis), lambda: self.now),
+            parking=ParkedRoutes(Agreements(self.redis), now, holding),
             attempts=ATTEMPTS,
             backoff_seconds=1,
             lease_seconds=60,
             random=lambda: 0.5,
-            now=lambda: self.now,
-            newcomers=Newcomers(Agreements(self.redis), self.patience, random=lambda: 0.5, now=lambda: self.now),
+            now=now,
+            newcomers=Newcomers(Agreements(self.redis), self.patience, random=lambda: 0.5, now=now),
         )
         return Replicator(
             name=worker,
