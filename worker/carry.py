@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from common.errors import MetadataLost
 from common.storage.metadata import HEADERS, USUAL_CLASSES, Field
-from common.storage.names import PREFIX
+from common.storage.names import PREFIX, SOURCE_MODE
 from common.telemetry import get_logger
 from worker.provenance import Origin, marked
 
@@ -113,6 +113,8 @@ def _missing(wanted: Headers, kept: Headers) -> list[Lost]:
     headers = [
         Lost(field, getattr(wanted, name)) for name, field in HEADERS.items() if getattr(wanted, name) != getattr(kept, name)
     ]
+    if SOURCE_MODE in wanted.metadata and SOURCE_MODE not in kept.metadata:
+        headers.append(Lost(Field.MODE, wanted.metadata[SOURCE_MODE]))
     gone = sorted(name for name in wanted.metadata.keys() - kept.metadata.keys() if not name.startswith(PREFIX))
     return headers + [Lost(Field.METADATA, name) for name in gone]
 

@@ -12,14 +12,17 @@ import json
 import mimetypes
 import os
 import posixpath
+import re
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from common.errors import InvalidName, Refused
 from common.objects import Headers, StoredObject, Version
-from common.storage.file_tree import failure, is_gone, segments
+from common.storage.file_tree import FULL, failure, is_gone, segments
 from common.storage.metadata import fitting
+from common.storage.names import SOURCE_MODE, SOURCE_MODIFIED
+from common.storage.source_time import as_iso, of_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,9 +34,16 @@ FORMAT = 1
 
 _NAMED = ("content_type", "cache_control", "content_disposition", "content_encoding", "content_language")
 _UNSUPPORTED = (errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
-_TOO_LONG = (errno.ENOSPC, errno.E2BIG, errno.ERANGE)
+_TOO_LONG = (errno.E2BIG, errno.ERANGE)
 _ROOM = (65536, 32768, 16384, 8000, 4000, 3500, 3000, 2000, 1000, 500)
 """XFS keeps 64 KiB, ext4 what is left of a block that all attributes of a file share."""
+MOST_ROOM = _ROOM[0]
+_SPARE_BLOCKS = 8
+"""What a filesystem may need for one attribute beside its bytes."""
+_MODE = re.compile(r"[0-7]{3,4}")
+_PERMISSIONS = 0o777
+"""setuid, setgid and the sticky bit are never carried: whoever may write to a bucket is not to make programs that run as somebody
+else."""
 _LARGEST_CRC32C = 2**32 - 1
 _LARGEST_NUMBERS = (2**63 - 1, -(2**63))
 """Size and time of a file, at their longest."""
@@ -54,17 +64,16 @@ class Note:
 
 
 def describe(key: str, status: os.stat_result, note: Note | None = None) -> StoredObject:
-    """The file as an object. Without a note the content type is guessed from the name, and nothing else is known."""
-    known = note or Note(Headers(content_type=_guess(key)))
-    return StoredObject(
-        key,
-        status.st_size,
-        Version(token(status)),
-        _modified(status),
-        known.headers,
-        known.crc32c,
-        nanoseconds=status.st_mtime_ns % 1000,
-    )
+    """The file as an object. Without a note the content type is guessed from the name, and nothing else is known but who may read
+    and write it, which the file itself says in any case.
+    """
+    mode = {SOURCE_MODE: f"{status.st_mode & _PERMISSIONS:03o}"}
+    if note is None:
+        headers, crc32c = Headers(content_type=_guess(key), metadata=mode), None
+    else:
+        headers, crc32c = replace(note.headers, metadata={**note.headers.metadata, **mode}), note.crc32c
+    nanoseconds = status.st_mtime_ns % 1000
+    return StoredObject(key, status.st_size, Version(token(status)), _modified(status), headers, crc32c, nanoseconds=nanoseconds)
 
 
 def _modified(status: os.stat_result) -> datetime | None:
@@ -116,17 +125,29 @@ def read_note(descriptor: int, status: os.stat_result) -> Note | None:
     return Note(headers, crc32c) if type(crc32c) is int else None
 
 
-def write_note(descriptor: int, note: Note, key: str) -> None:
-    """Keep the note with the file, whose bytes and modification time are final. Raises Refused if it is too long to be kept."""
+def write_note(descriptor: int, note: Note, key: str, room: int | None = None) -> None:
+    """Keep the note with the file, whose bytes and modification time are final. Raises Refused if it is longer than `room`, the
+    most that this filesystem keeps where that is known, and OSError where the disk is full.
+    """
     status = os.fstat(descriptor)
     text = _encoded(note, status.st_size, status.st_mtime_ns)
+    reason = f"{len(text)} bytes of headers and metadata are more than this filesystem keeps with a file"
+    if room is not None and len(text) > room:
+        raise Refused(f"{key!r}: {reason} ({room})")
     try:
         os.setxattr(descriptor, ATTRIBUTE, text)
     except OSError as error:
-        if error.errno in _TOO_LONG:  # ext4 has one block for all attributes of a file, and calls it "no space left"
-            reason = f"{len(text)} bytes of headers and metadata are more than this filesystem keeps with a file"
+        if error.errno in _TOO_LONG or (room is None and error.errno == errno.ENOSPC and not _is_full(descriptor, len(text))):
             raise Refused(f"{key!r}: {reason} ({error.strerror})") from error
         raise
+
+
+def _is_full(descriptor: int, size: int) -> bool:
+    """Whether so many bytes may find no room because nothing does. ext4 has one block for all attributes of a file, and says "no
+    space left on device" of that, too.
+    """
+    about = os.fstatvfs(descriptor)
+    return about.f_bavail * about.f_frsize < size + _SPARE_BLOCKS * about.f_frsize
 
 
 def _encoded(note: Note, size: int, mtime_ns: int) -> bytes:
@@ -145,10 +166,12 @@ def _encoded(note: Note, size: int, mtime_ns: int) -> bytes:
     ).encode("utf-8", "surrogatepass")
 
 
-def kept(headers: Headers, room: int) -> Headers:
-    """What of them a note of at most `room` bytes holds; nothing where there are no notes."""
+def kept(headers: Headers, room: int, *, modes: bool = True) -> Headers:
+    """What of them a note of at most `room` bytes holds, and what a file has without one: a time and, with `modes`, a mode."""
     if room == 0:
-        return Headers()
+        return Headers(metadata=_of_itself(headers.metadata, modes=modes))
+    if not modes and SOURCE_MODE in headers.metadata:
+        headers = replace(headers, metadata={name: value for name, value in headers.metadata.items() if name != SOURCE_MODE})
 
     def fits(metadata: Mapping[str, str]) -> bool:
         return len(_encoded(Note(replace(headers, metadata=metadata), _LARGEST_CRC32C), *_LARGEST_NUMBERS)) <= room
@@ -157,19 +180,35 @@ def kept(headers: Headers, room: int) -> Headers:
     return headers if metadata is headers.metadata else replace(headers, metadata=metadata)
 
 
-def room_for_notes(descriptor: int) -> int:
-    """Bytes that a note may have on the filesystem of this open file: what it takes of the tried ones, 0 for no note at all."""
+def _of_itself(metadata: Mapping[str, str], *, modes: bool) -> dict[str, str]:
+    time = of_file(metadata)
+    own = {} if time is None else {SOURCE_MODIFIED: as_iso(time)}
+    return own | ({SOURCE_MODE: metadata[SOURCE_MODE]} if modes and SOURCE_MODE in metadata else {})
+
+
+def room_for_notes(descriptor: int) -> int | None:
+    """Bytes that a note may have on the filesystem of this open file: what it takes of the tried ones, 0 for no note at all, None
+    where a disk without room does not tell.
+    """
     for size in _ROOM:
         try:
             os.setxattr(descriptor, ATTRIBUTE, b" " * size)
         except OSError as error:
             if error.errno in _UNSUPPORTED:
                 return 0
-            if error.errno not in _TOO_LONG:
+            if error.errno == errno.EDQUOT or (error.errno in FULL and _is_full(descriptor, size)):
+                return None
+            if error.errno not in (*_TOO_LONG, *FULL):
                 raise
         else:
             return size
     return 0
+
+
+def source_mode(metadata: Mapping[str, str]) -> int | None:
+    """The permissions that the metadata tell; None where they tell none that can be understood."""
+    text = metadata.get(SOURCE_MODE, "")
+    return int(text, 8) & _PERMISSIONS if _MODE.fullmatch(text) else None
 
 
 def _guess(key: str) -> str | None:

@@ -13,6 +13,7 @@ import os
 import secrets
 import stat
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from common.errors import InvalidName, ObjectError, PreconditionFailed, Unavailable
@@ -28,6 +29,19 @@ if TYPE_CHECKING:
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 _NO_LOCKS = (errno.ENOLCK, errno.EBADF, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 _TRIES = 10
+_OPEN = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@dataclass(frozen=True, slots=True)
+class Filesystem:
+    """What the filesystem of a location can do. Found out by trying."""
+
+    room: int
+    """Bytes that it keeps beside those of a file; 0 without extended attributes."""
+    modes: int | None
+    """The permissions that a file of ours may have: all but those that the umask forbids. None where files have none."""
+    folds: bool
+    """Names that differ in their case alone are the same file."""
 
 
 class Staging:
@@ -36,11 +50,13 @@ class Staging:
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
 
-    def create(self, size: int) -> str:
-        """A new file with room for `size` bytes (0: no room is kept); the answer is its name."""
+    def create(self, size: int, mode: int = 0o666) -> str:
+        """A new file with room for `size` bytes (0: no room is kept); the answer is its name. It has what the umask leaves of the
+        mode.
+        """
         name = f"{secrets.token_hex(16)}.part"
         with told(f"an upload in {self._tree.root}"):
-            descriptor = self._create(name)
+            descriptor = self._create(name, mode)
             try:
                 if size:
                     _reserve(descriptor, size)
@@ -55,7 +71,11 @@ class Staging:
     def file(self, name: str) -> Iterator[int]:
         """The file, open for reading and writing. Raises OSError."""
         with self._tree.directory([STAGING]) as directory:
-            descriptor = os.open(name, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+            try:
+                descriptor = os.open(name, _OPEN, dir_fd=directory)
+            except PermissionError:  # it had the mode of its source already when the step that would have published it failed
+                os.chmod(name, 0o600, dir_fd=directory)
+                descriptor = os.open(name, _OPEN, dir_fd=directory)
         try:
             yield descriptor
         finally:
@@ -78,6 +98,7 @@ class Staging:
             except OSError as error:
                 there = _look(target, parent)
                 if there is not None:
+                    self._tree.look_at_case(target, parent)
                     _stands_there(there, key)
                 if error.errno not in _NO_LINKS:
                     raise
@@ -87,6 +108,7 @@ class Staging:
         """Give the file the name `target` if the file of this version has it. Raises PreconditionFailed, OSError."""
         with self._tree.directory([STAGING]) as directory, _locked(parent):
             there = _look(target, parent)
+            self._tree.look_at_case(target, parent)
             if there is None or not stat.S_ISREG(there.st_mode) or token(there) != version.token:
                 raise PreconditionFailed(f"{key!r} is not the version that was seen")
             os.rename(name, target, src_dir_fd=directory, dst_dir_fd=parent)
@@ -110,29 +132,52 @@ class Staging:
                 raise failure(error, self._tree.root) from error
         return removed
 
-    def room_for_notes(self) -> int:
-        """Bytes that the filesystem keeps beside those of a file. Found out by trying."""
-        name = self.create(0)
+    def filesystem(self) -> Filesystem | None:
+        """What it can do; None where a disk without room does not let it be known. Raises ObjectError for a directory that cannot
+        be written to.
+        """
+        name = self.create(0, 0o777)
         try:
             with told(self._tree.root), self.file(name) as descriptor:
-                return room_for_notes(descriptor)
+                allowed = stat.S_IMODE(os.fstat(descriptor).st_mode)
+                room = room_for_notes(descriptor)
+                modes = allowed if _keeps_modes(descriptor) else None
+                return None if room is None else Filesystem(room, modes, self._folds(name))
         finally:
             self.remove(name)
             self.tidy()
+
+    def _folds(self, name: str) -> bool:
+        with self._tree.directory([STAGING]) as directory:
+            return _look(name.upper().encode(), directory) is not None
 
     def tidy(self) -> None:
         """Take the directory away if it is empty."""
         with suppress(OSError, ObjectError), self._tree.directory([]) as root:
             os.rmdir(STAGING, dir_fd=root)
 
-    def _create(self, name: str) -> int:
+    def _create(self, name: str, mode: int) -> int:
         for _ in range(_TRIES):
             with self._tree.directory([]) as root, suppress(FileExistsError):
                 os.mkdir(STAGING, 0o700, dir_fd=root)
             with suppress(FileNotFoundError), self._tree.directory([STAGING]) as directory:
-                return os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666, dir_fd=directory)
+                return os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode, dir_fd=directory)
         # Another writer closed each time between the two calls: it does so only when its last upload has ended.
         raise Unavailable(f"{self._tree.root}: the directory for uploads vanishes as fast as it is made")
+
+
+def _keeps_modes(descriptor: int) -> bool:
+    """Whether a file can be told who may do what: FAT takes it in silence or refuses, and network filesystems do either."""
+    try:
+        for mode in (0o700, 0o600):
+            os.fchmod(descriptor, mode)
+            if stat.S_IMODE(os.fstat(descriptor).st_mode) != mode:
+                return False
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS):
+            raise
+        return False
+    return True
 
 
 def _reserve(descriptor: int, size: int) -> None:

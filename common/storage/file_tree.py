@@ -125,6 +125,15 @@ class Tree:
 
     def __init__(self, root: str) -> None:
         self.root = root
+        self.folds = False
+        """The filesystem takes names that differ in their case alone for one: told by whoever has found out."""
+
+    def look_at_case(self, name: bytes, parent: int) -> None:
+        """Raises InvalidName where this name leads to an entry of another one. A directory is read for it, where the filesystem
+        folds case and nowhere else.
+        """
+        if self.folds and (other := _folded(name, parent)) is not None:
+            raise InvalidName(f"{decoded(name)!r} and {decoded(other)!r} are one name to this filesystem, which folds their case")
 
     def path(self, steps: Sequence[bytes]) -> str:
         """For messages only: nothing is ever opened by this."""
@@ -139,6 +148,7 @@ class Tree:
         current = self._open_root()
         try:
             for step in steps:
+                self.look_at_case(step, current)
                 below = _enter(step, current, create=create)
                 os.close(current)
                 current = below
@@ -154,6 +164,7 @@ class Tree:
         """
         with self.directory(steps[:-1]) as parent:
             # Opening a pipe would wait for its other end, opening a device may do anything: look before.
+            self.look_at_case(steps[-1], parent)
             if not stat.S_ISREG(os.stat(steps[-1], dir_fd=parent, follow_symlinks=False).st_mode):
                 raise FileNotFoundError(errno.ENOENT, "not a regular file")
             descriptor = os.open(steps[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent)
@@ -173,6 +184,19 @@ class Tree:
                 text = f"there is no directory {self.root}: create it, or mount what belongs there"
                 raise LocationMissing(text) from error
             raise failure(error, f"the directory {self.root}") from error
+
+
+def _folded(name: bytes, parent: int) -> bytes | None:
+    """The entry that a name leads to without being its name."""
+    try:
+        number = os.stat(name, dir_fd=parent, follow_symlinks=False).st_ino
+    except FileNotFoundError:
+        return None
+    with os.scandir(parent) as entries:
+        found = {os.fsencode(entry.name): entry.inode() for entry in entries}
+    if name in found:
+        return None
+    return next((other for other, inode in found.items() if inode == number), None)
 
 
 def _enter(step: bytes, parent: int, *, create: bool) -> int:

@@ -19,13 +19,22 @@ import errno
 import os
 import time
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 from common.checksums import crc32c as checksum
-from common.errors import ChecksumMismatch, InvalidName, ObjectError, PreconditionFailed, Refused, TooLarge, UploadLost
+from common.errors import (
+    ChecksumMismatch,
+    InvalidName,
+    ObjectError,
+    PreconditionFailed,
+    Refused,
+    TooLarge,
+    Unavailable,
+    UploadLost,
+)
+from common.objects import Headers
 from common.storage.base import MIB, Absent, PartReceipt
-from common.storage.file_note import Note, describe, kept, stat_file, write_note
+from common.storage.file_note import MOST_ROOM, Note, describe, kept, source_mode, stat_file, write_note
 from common.storage.file_staging import Staging
 from common.storage.file_tree import failure, is_gone, segments
 from common.storage.source_time import of_file
@@ -34,8 +43,9 @@ from common.telemetry import get_logger
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from common.objects import Headers, StoredObject
+    from common.objects import StoredObject
     from common.storage.base import Body, Limits, Precondition, Upload
+    from common.storage.file_staging import Filesystem
     from common.storage.file_tree import Tree
 
 DAY = 24 * 3600.0
@@ -49,33 +59,63 @@ class FileWriter:
     """One directory as a destination. Holds nothing open between calls; every call does its work in a thread."""
 
     def __init__(self, tree: Tree, staging: Staging, limits: Limits) -> None:
-        self.limits = limits
+        self.limits = replace(limits, kept=self._kept)
         self._tree = tree
         self._staging = staging
+        self._filesystem: Filesystem | None = None
+        self._unknown = False
+        """What it can do could not be found out when the writer was opened."""
 
     @classmethod
     def open(cls, tree: Tree, limits: Limits, *, now: float | None = None) -> FileWriter:
-        """A writer that knows whether its filesystem keeps metadata (`limits.keeps_metadata`), with leftovers removed.
+        """A writer that knows what its filesystem keeps (`limits.kept`, `limits.keeps_metadata`), with leftovers removed.
 
-        A directory that cannot be used is not reported here but by every call, as other backends do.
+        A directory that cannot be used is not reported here but by every call, as other backends do; the first that finds it
+        usable then asks what it keeps.
         """
-        staging = Staging(tree)
+        writer = cls(tree, Staging(tree), limits)
         moment = time.time() if now is None else now
         try:
-            removed = staging.sweep(moment - DAY)
-            room = staging.room_for_notes()
+            if removed := writer._staging.sweep(moment - DAY):
+                log.info("removed what crashed uploads left behind", action="staging_swept", location=tree.root, files=removed)
+            writer._learn()
         except ObjectError as error:
+            writer._unknown = True
             log.debug("the directory cannot be looked at", action="staging_unknown", location=tree.root, error=str(error))
-            return cls(tree, staging, limits)
-        if removed:
-            log.info("removed what crashed uploads left behind", action="staging_swept", location=tree.root, files=removed)
-        if not room:
+        return writer
+
+    def _learn(self) -> Filesystem:
+        """What the filesystem can do, asked once. Raises ObjectError where that cannot be known now."""
+        if self._filesystem is not None:
+            return self._filesystem
+        found = self._staging.filesystem()
+        if found is None:
+            raise failure(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), self._tree.root)
+        if not found.room:
             log.warning(
                 "this filesystem has no extended attributes: metadata is not kept, and a lost cache means copying again",
                 action="metadata_not_kept",
-                location=tree.root,
+                location=self._tree.root,
             )
-        return cls(tree, staging, replace(limits, keeps_metadata=room > 0, kept=partial(kept, room=room)))
+        self._tree.folds = found.folds
+        self.limits = replace(self.limits, keeps_metadata=found.room > 0)
+        self._filesystem = found
+        return found
+
+    def _kept(self, headers: Headers) -> Headers:
+        """All that any filesystem keeps, while it is not known what this one does: then `_fitting` looks again."""
+        known = self._filesystem
+        return kept(headers, MOST_ROOM) if known is None else kept(headers, known.room, modes=known.modes is not None)
+
+    def _fitting(self, key: str, headers: Headers) -> Filesystem:
+        """What the filesystem can do, and that it keeps these headers. Raises Refused; Unavailable where they were chosen before
+        that was known, to be chosen again.
+        """
+        known = self._learn()
+        if (known.room or self._unknown) and self._kept(headers) != headers:
+            kind = Unavailable if self._unknown else Refused
+            raise kind(f"{key!r}: its headers and metadata are more than this filesystem keeps with a file ({known.room} bytes)")
+        return known
 
     async def stat(self, key: str) -> StoredObject | None:
         return await asyncio.to_thread(stat_file, self._tree, key)
@@ -95,6 +135,7 @@ class FileWriter:
         if len(body.data) > self.limits.largest_put:
             raise TooLarge(f"{key!r}: one put takes {self.limits.largest_put} bytes, this is {len(body.data)}")
         _compare(key, checksum(body.data), body.crc32c)
+        self._fitting(key, body.headers)
         name = self._staging.create(0)
         try:
             with self._staging.file(name) as descriptor:
@@ -111,19 +152,25 @@ class FileWriter:
         segments(key)
         if size > self.limits.largest_object:
             raise TooLarge(f"{key!r}: an object has at most {self.limits.largest_object} bytes, this is {size}")
+        if token is None:
+            self._fitting(key, headers)
         name = self._staging.create(size) if token is None else token
         return FileUpload(self, self._staging, name=name, key=key, size=size, headers=headers, precondition=precondition)
 
     def _finish(self, descriptor: int, key: str, headers: Headers, crc32c: int) -> StoredObject:
-        """Time, note, disk: in this order, since the note names the time and the disk is to have both."""
+        """Time, note, mode, disk: in this order, since the note names the time, a mode may forbid to write a note, and the disk
+        is to have all of it.
+        """
+        known = self._learn()
         modified = of_file(headers.metadata)
         moment = time.time_ns() if modified is None else modified
         os.utime(descriptor, ns=(moment, moment))
-        note = Note(headers, crc32c)
-        if self.limits.keeps_metadata:
-            write_note(descriptor, note, key)
-        else:
-            note = Note(crc32c=crc32c)
+        note = Note(headers if known.room else Headers(), crc32c)
+        if known.room:
+            write_note(descriptor, note, key, known.room)
+        mode = source_mode(headers.metadata)
+        if mode is not None and known.modes is not None:
+            os.fchmod(descriptor, mode & known.modes)
         os.fsync(descriptor)
         return describe(key, os.fstat(descriptor), note)
 

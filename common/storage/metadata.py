@@ -27,6 +27,7 @@ class Field(StrEnum):
     METADATA = "metadata"
     STORAGE_CLASS = "storage-class"
     MODIFIED = "mtime"
+    MODE = "mode"
     TAGS = "tags"
 
 
@@ -56,20 +57,21 @@ HEADERS = {
 
 _HTTP = dict.fromkeys(HEADERS.values(), How.ITSELF)
 _NOTED = dict.fromkeys(HEADERS.values(), How.BESIDE)
+_DATED = {Field.MODIFIED: How.BESIDE, Field.MODE: How.BESIDE}
 _UNCLASSED = {Field.STORAGE_CLASS: How.NOT, Field.TAGS: How.NOT}
 KEEPS: Mapping[str, Mapping[Field, How]] = {
     "s3": {
         **_HTTP,
         Field.METADATA: How.ITSELF,
         Field.STORAGE_CLASS: How.MAPPED,
-        Field.MODIFIED: How.BESIDE,
+        **_DATED,
         Field.TAGS: How.SET,
     },
     "gs": {
         **_HTTP,
         Field.METADATA: How.ITSELF,
         Field.STORAGE_CLASS: How.MAPPED,
-        Field.MODIFIED: How.BESIDE,
+        **_DATED,
         Field.TAGS: How.NOT,
     },
     "gdrive": {
@@ -77,10 +79,11 @@ KEEPS: Mapping[str, Mapping[Field, How]] = {
         Field.CONTENT_TYPE: How.ITSELF,
         Field.METADATA: How.ITSELF,
         Field.MODIFIED: How.ITSELF,
+        Field.MODE: How.BESIDE,
         **_UNCLASSED,
     },
-    "file": {**_NOTED, Field.METADATA: How.BESIDE, Field.MODIFIED: How.ITSELF, **_UNCLASSED},
-    "memory": {**_HTTP, Field.METADATA: How.ITSELF, Field.MODIFIED: How.BESIDE, **_UNCLASSED},
+    "file": {**_NOTED, Field.METADATA: How.BESIDE, Field.MODIFIED: How.ITSELF, Field.MODE: How.ITSELF, **_UNCLASSED},
+    "memory": {**_HTTP, Field.METADATA: How.ITSELF, **_DATED, **_UNCLASSED},
 }
 """By the scheme of the destination."""
 

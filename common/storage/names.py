@@ -22,3 +22,6 @@ SOURCE_KEY = "brigade-source-key"
 """Which object the copy was made from: 16 hex digits of its source, "-", 32 hex digits of its key there, each the beginning of a
 SHA-256: of the location as `str(Location)` writes it, which has no endpoint, and of the key as UTF-8. Copies of before 2026-12
 have none."""
+
+SOURCE_MODE = "brigade-source-mode"
+"""Who may read, write and execute the source where it is a file: three octal digits, as `chmod` takes them."""

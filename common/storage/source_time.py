@@ -24,6 +24,11 @@ GSUTIL_MTIME = "goog-reserved-file-mtime"
 
 _SECOND = 1_000_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_CALENDAR = range(
+    (datetime.min.replace(tzinfo=UTC) - _EPOCH) // timedelta(seconds=1) * _SECOND,
+    (datetime.max.replace(tzinfo=UTC) - _EPOCH) // timedelta(seconds=1) * _SECOND,
+)
+"""Any number may stand in metadata: one that is no date of a calendar can be written nowhere else."""
 _FRACTION = re.compile(r"(?<=:\d\d)[.,](\d{1,9})\d*")
 _DECIMAL = re.compile(r"(-?)(\d{1,12})(?:\.(\d{0,9})\d*)?", re.ASCII)
 
@@ -87,7 +92,7 @@ def of_file(metadata: Mapping[str, str]) -> int | None:
     for name in (MTIME, GSUTIL_MTIME):
         text = metadata.get(name, "")
         time = from_iso(text) if (decimal := _DECIMAL.fullmatch(text)) is None else _nanoseconds(*decimal.groups())
-        if time is not None:
+        if time is not None and time in _CALENDAR:
             return time
     return noted(metadata)
 

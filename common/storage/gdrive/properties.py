@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from common.errors import Refused
 from common.objects import Headers
 from common.storage.metadata import fitting
-from common.storage.names import PREFIX, SOURCE_KEY, SOURCE_MODIFIED, SOURCE_SIZE, SOURCE_VERSION
+from common.storage.names import PREFIX, SOURCE_KEY, SOURCE_MODE, SOURCE_MODIFIED, SOURCE_SIZE, SOURCE_VERSION
 from common.storage.source_time import of_file
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ _HEADERS = {
     "content_encoding": "brigade-content-encoding",
     "content_language": "brigade-content-language",
 }
-_PROVENANCE = (SOURCE_VERSION, SOURCE_SIZE, SOURCE_MODIFIED, SOURCE_KEY)
+_PROVENANCE = (SOURCE_VERSION, SOURCE_SIZE, SOURCE_MODIFIED, SOURCE_KEY, SOURCE_MODE)
 _OURS = frozenset({MD5, CRC32C, _CONTENT_TYPE, *_HEADERS.values()})
 _TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]{0,126}/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    import pytest
+
 STAGED = os.fsdecode(STAGING)
 DATA = b"some bytes"
 
@@ -39,3 +41,28 @@ def failing(code: int) -> Callable[..., Any]:
         raise OSError(code, os.strerror(code))
 
     return fail
+
+
+def folding(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on names that differ in their case alone are one name in every directory, as on macOS and Windows."""
+
+    def resolved(name: Any, directory: Any) -> Any:
+        if directory is None or isinstance(name, int):
+            return name
+        with scandir(directory) as entries:
+            there = [os.fsencode(entry.name) for entry in entries]
+        wanted = os.fsencode(name)
+        return next((other for other in there if other.lower() == wanted.lower()), wanted)
+
+    scandir = os.scandir
+
+    def one(real: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda name, *rest, **named: real(resolved(name, named.get("dir_fd")), *rest, **named)
+
+    def two(real: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda source, target, **named: real(source, resolved(target, named.get("dst_dir_fd")), **named)
+
+    for call in ("open", "stat", "mkdir"):
+        monkeypatch.setattr(os, call, one(getattr(os, call)))
+    for call in ("link", "rename"):
+        monkeypatch.setattr(os, call, two(getattr(os, call)))

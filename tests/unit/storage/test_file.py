@@ -22,7 +22,8 @@ from common.storage.file_writer import FileWriter
 if TYPE_CHECKING:
     from pathlib import Path
 
-HEADERS = Headers(content_type="text/x-odd", metadata={"brigade-source-version": "7"})
+MODE = {"brigade-source-mode": "644"}
+HEADERS = Headers(content_type="text/x-odd", metadata={"brigade-source-version": "7", **MODE})
 
 
 @pytest.fixture
@@ -160,7 +161,7 @@ async def test_a_note_is_of_the_bytes_it_came_with(root: Path, reader: FileReade
     # Then it is a file like any other: no checksum and no source version are claimed for it
     assert edited is not None
     assert edited.crc32c is None
-    assert edited.headers == Headers(content_type="text/plain")
+    assert edited.headers == Headers(content_type="text/plain", metadata=MODE)
 
 
 @pytest.mark.parametrize(
@@ -188,7 +189,7 @@ async def test_a_note_that_is_not_ours_is_none(root: Path, reader: FileReader, n
 
     # Then it is a file without a note
     assert found is not None
-    assert (found.headers, found.crc32c) == (Headers(), None)
+    assert (found.headers, found.crc32c) == (Headers(metadata=MODE), None)
 
 
 async def test_rot_is_noticed(root: Path, reader: FileReader) -> None:
@@ -234,7 +235,7 @@ async def test_the_content_type_is_guessed_from_the_name(root: Path, reader: Fil
 
 def test_a_time_that_no_calendar_has_is_no_time() -> None:
     # Given a file from the year 30,000
-    status: Any = SimpleNamespace(st_mtime_ns=884_541_600_000 * 10**9, st_size=1, st_ino=2)
+    status: Any = SimpleNamespace(st_mtime_ns=884_541_600_000 * 10**9, st_size=1, st_ino=2, st_mode=0o100644)
 
     # When it is described
     # Then the listing does not end for it

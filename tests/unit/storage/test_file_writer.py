@@ -14,7 +14,7 @@ from common.storage.base import Absent, Matches
 from common.storage.file import LIMITS
 from common.storage.file_tree import Tree
 from common.storage.file_writer import FileWriter
-from common.storage.names import SOURCE_MODIFIED
+from common.storage.names import SOURCE_MODE, SOURCE_MODIFIED
 from tests.unit.storage.disk import DATA, STAGED, body, everything, failing, files
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ async def test_a_time_that_cannot_be_understood_is_none(root: Path, writer: File
     assert abs((root / "key").stat().st_mtime - stored.modified.timestamp()) < 0.001
     found = await writer.stat("key")
     assert found is not None
-    assert found.headers.metadata == {SOURCE_MODIFIED: text}
+    assert found.headers.metadata == {SOURCE_MODIFIED: text, SOURCE_MODE: "644"}
 
 
 async def test_a_filesystem_without_attributes_keeps_the_bytes(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,11 +122,11 @@ async def test_a_filesystem_without_attributes_keeps_the_bytes(root: Path, monke
 
     # Then the writer says that metadata are not kept, and the answer does not claim that they were
     assert not writer.limits.keeps_metadata
-    assert stored.headers.metadata == {}
+    assert stored.headers.metadata == {SOURCE_MODE: "644"}
     assert (root / "key").read_bytes() == DATA
     found = await writer.stat("key")
     assert found is not None
-    assert found.headers.metadata == {}
+    assert found.headers.metadata == {SOURCE_MODE: "644"}
 
 
 async def test_metadata_that_do_not_fit_are_not_dropped_in_silence(root: Path, writer: FileWriter) -> None:

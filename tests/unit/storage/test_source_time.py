@@ -55,6 +55,16 @@ def test_what_is_no_time_is_none(text: str) -> None:
     assert of_file({MTIME: text, GSUTIL_MTIME: text, SOURCE_MODIFIED: text}) is None
 
 
+@pytest.mark.parametrize("text", ["999999999999", "-999999999999", "253402300800", "-62135596801"])
+def test_a_time_that_no_calendar_has_is_none_and_stops_nothing(text: str) -> None:
+    # Given metadata with a number that is no date, and what we have noted
+    metadata = {MTIME: text, SOURCE_MODIFIED: as_iso(TIME)}
+    # Then the noted time is the file's, and a write goes through
+    assert of_file(metadata) == TIME
+    assert resource_fields(Headers(metadata=metadata))["metadata"][MTIME] == text
+    assert ("x-amz-meta-mtime", text) in to_wire(Headers(metadata=metadata))
+
+
 def test_what_is_read_is_what_the_release_before_reads() -> None:
     # Given a time with nanoseconds as we note it
     # Then whoever reads it as a datetime sees it to the microsecond

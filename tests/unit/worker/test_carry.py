@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -14,9 +15,10 @@ from common.errors import MetadataLost
 from common.location import Location
 from common.objects import Headers, StoredObject, Version
 from common.state.records import Receipt
-from common.storage import gcs, memory
+from common.storage import file_note, gcs, memory
+from common.storage.file import LIMITS
 from common.storage.metadata import Field
-from common.storage.names import SOURCE_KEY, SOURCE_MODIFIED, SOURCE_SIZE, SOURCE_VERSION
+from common.storage.names import SOURCE_KEY, SOURCE_MODE, SOURCE_MODIFIED, SOURCE_SIZE, SOURCE_VERSION
 from common.task import Task
 from worker.carry import LENIENT, Lost, Rules
 from worker.provenance import Origin
@@ -55,6 +57,17 @@ def test_a_class_is_translated_or_lost(rules: Rules, at_source: str | None, at_d
     # Then the destination is told its own word for it, or nothing
     assert carried.headers.storage_class == at_destination
     assert carried.lost == (() if lost is None else (Lost(Field.STORAGE_CLASS, lost),))
+
+
+def test_a_mode_goes_along_with_every_copy_or_is_lost() -> None:
+    # Given a file, a bucket, and a filesystem without modes
+    found = replace(FOUND, headers=Headers(metadata={SOURCE_MODE: "755"}))
+    modeless = replace(LIMITS, kept=partial(file_note.kept, room=4000, modes=False))
+    # When it is carried, then its mode stands in the bucket's metadata, or is counted
+    assert LENIENT.carry(found, TASK, gcs.LIMITS).headers.metadata[SOURCE_MODE] == "755"
+    carried = LENIENT.carry(found, TASK, modeless)
+    assert SOURCE_MODE not in carried.headers.metadata
+    assert carried.lost == (Lost(Field.MODE, "755"),)
 
 
 def test_a_route_makes_the_rules() -> None:
