@@ -157,8 +157,7 @@ class _Paths:
         found = []
         for above, inside in together.items():
             wanted = {item["id"] for item in inside}
-            segments = await tree.named(above, [tree.segment(item) for item in inside], Kind.FILE)
-            for segment, item in segments.items():
+            for segment, item in (await self._segments(above, inside, Kind.FILE)).items():
                 target = targets.get(item["id"]) if item["mimeType"] == SHORTCUT else item
                 if item["id"] in wanted and target is not None:
                     found.append(tree.stored(target, above.prefix + segment))
@@ -179,9 +178,21 @@ class _Paths:
         return self._known[parent]
 
     async def _folder(self, item: Resource, above: Folder) -> Folder | None:
-        segments = await self._tree.named(above, [self._tree.segment(item)], Kind.FOLDER)
+        segments = await self._segments(above, [item], Kind.FOLDER)
         segment = next((segment for segment, each in segments.items() if each["id"] == item["id"]), None)
         return None if segment is None else self._tree.below(above, segment, item)
+
+    async def _segments(self, above: Folder, inside: Sequence[Resource], kind: Kind) -> dict[str, Resource]:
+        """What these items and those called like them are called in their folder. The search may lag behind the feed: who is not
+        found is looked at, and left out only where it says itself that it is no longer there.
+        """
+        tree, called = self._tree, [self._tree.segment(item) for item in inside]
+        segments = await tree.named(above, called, kind)
+        found = {item["id"] for item in segments.values()}
+        looks = [await tree.get(item["id"]) for item in inside if item["id"] not in found]
+        still = [item for item in looks if item is not None and above.id in item.get("parents", ())]
+        there = [item for item in still if tree.segment(item) in called]
+        return await tree.named(above, called, kind, there) if there else segments
 
 
 def _within(chain: tuple[str, ...], others: set[tuple[str, ...]]) -> bool:

@@ -9,6 +9,10 @@ Who is called alike in one folder is told apart (`names`), and that takes a look
 all are on it. Otherwise the names are read once beforehand, as numbers, and then all is read again; what is there twice comes
 last.
 
+An answer about several folders is no proof that one of them is empty: Drive has answered such queries for some of the folders
+only, or for none, and called the search complete, on and off since 2019 (https://issuetracker.google.com/issues/149522397). So
+a folder of which a group brought nothing is asked for alone; what is empty then is empty.
+
 In memory: the folders that wait (some 300 bytes each), for each file of the folders under way its number, and a page.
 """
 
@@ -91,7 +95,10 @@ class Walk:
         self._tree = tree
         self._waiting = sorted(folders, key=_order, reverse=True)
         self._left_out = 0
-        self._alone = 0
+        self._alone: set[Folder] = set()
+        """Of those that wait, the ones that are asked for one by one."""
+        self._empty: set[str] = set()
+        """Ids of folders that were asked for alone and had nothing in them; a shortcut may lead there again."""
         self._group: _Group | None = None
         self._next_group()
 
@@ -133,11 +140,21 @@ class Walk:
             self._group = _Group(self._tree, self._group.folders, again=True)
             return ()
         if self._group.ended:
-            self._waiting += sorted(self._group.below, key=_order, reverse=True)
+            silent = self._silent(self._group)
+            self._alone |= silent
+            self._waiting += sorted([*self._group.below, *silent], key=_order, reverse=True)
             self._left_out += self._group.left_out
             self._next_group()
             self._say_what_was_left_out()
         return found
+
+    def _silent(self, group: _Group) -> set[Folder]:
+        """The folders of a group that are to be asked for alone, because it brought nothing of them."""
+        silent = {folder for folder in group.folders if folder.id not in group.brought}
+        if len({folder.id for folder in group.folders}) > 1:
+            return {folder for folder in silent if folder.id not in self._empty}
+        self._empty |= {folder.id for folder in silent}
+        return set()
 
     def _say_what_was_left_out(self) -> None:
         if self.ended and self._left_out:
@@ -152,15 +169,18 @@ class Walk:
         """One of the folders was deleted meanwhile, and Drive does not say which: they are asked for one by one."""
         if len(group.folders) > 1:
             self._waiting += reversed(group.folders)
-            self._alone = len(group.folders)
+            self._alone |= set(group.folders)
         elif group.folders[0].above is None:
             raise LocationMissing(str(error)) from error
         self._next_group()
 
     def _next_group(self) -> None:
-        most = 1 if self._alone else PARENTS
-        self._alone = max(0, self._alone - 1)
-        taken = [self._waiting.pop() for _ in range(min(most, len(self._waiting)))]
+        taken: list[Folder] = []
+        while self._waiting and len(taken) < PARENTS and not (taken and self._waiting[-1] in self._alone):
+            taken.append(self._waiting.pop())
+            if taken[-1] in self._alone:
+                self._alone.remove(taken[-1])
+                break
         self._group = _Group(self._tree, taken) if taken else None
 
 
@@ -171,6 +191,8 @@ class _Group:
         self.folders = folders
         self.again = again
         self.below: list[Folder] = []
+        self.brought: set[str] = set()
+        """Ids of the folders of which something has come."""
         self.ended = False
         self.left_out = 0
         self._tree = tree
@@ -197,6 +219,7 @@ class _Group:
         plain = [] if at_once else [item for item in items if not self._is_twice(item)]
         segments = [(item, self._tree.segment(item)) for item in plain]
         found = await self._named([*segments, *(self._told_apart(held) if following is None else [])])
+        self.brought.update(parent for item in items for parent in self._parents(item))
         self._held, self._token, self.ended = held, following, following is None
         self.left_out += sum(self._tree.kind(item) is None for item in items)
         return found

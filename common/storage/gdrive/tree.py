@@ -38,6 +38,8 @@ REMEMBERED = 10_000
 SHORTCUTS_DEEP = 3
 """Shortcuts to folders that are followed one behind the other. Two folders with a shortcut to each other have no end."""
 _AT_ONCE = 8
+_NAMES_AT_ONCE = 20
+"""In one query."""
 _ROBOT = ".gserviceaccount.com"
 _PLACE = "id,name,mimeType,parents,trashed,driveId,createdTime,shortcutDetails(targetId,targetMimeType)"
 
@@ -114,24 +116,24 @@ class Tree:
             found = await self._find(key)
         return found
 
-    async def named(self, parent: Folder, segments: Iterable[str], kind: Kind) -> dict[str, Resource]:
+    async def named(
+        self, parent: Folder, segments: Iterable[str], kind: Kind, there: Iterable[Resource] = ()
+    ) -> dict[str, Resource]:
         """Of these segments below a folder, those that are there. All that are called alike are looked at: the oldest has the
-        plain name.
+        plain name. `there`: what is known to be in the folder, whatever the search finds.
         """
         plain = {names.name(names.apart(segment)[0]) for segment in segments}
         wanted = sorted({each for name in plain for each in (self.natives.listed_from(name) if kind is Kind.FILE else [name])})
-        items: list[Resource] = []
-        for start in range(0, len(wanted), 20):
-            called = " or ".join(f"name = {quoted(name)}" for name in wanted[start : start + 20])
-            query, token = f"{quoted(parent.id)} in parents and trashed = false and ({called})", None
-            while True:
-                try:
-                    page, token = await self._search(query, token, FIELDS)
-                except SourceMissing:
-                    return {}  # the folder is gone
-                items += page
-                if token is None:
-                    break
+        items: list[Resource] = [*there]
+        for start in range(0, len(wanted), _NAMES_AT_ONCE):
+            together = wanted[start : start + _NAMES_AT_ONCE]
+            try:
+                found = await self._called(parent, together)
+                if not found and len(together) > 1:  # no answer about several is a proof that there is nothing
+                    found = [item for name in together for item in await self._called(parent, [name])]
+            except SourceMissing:
+                return {}  # the folder is gone
+            items += found
         alike = {item["id"]: item for item in items if self.kind(item) is kind}
         return {segment: alike[item] for item, segment in names.told_apart(self.entry(each) for each in alike.values()).items()}
 
@@ -200,6 +202,16 @@ class Tree:
 
     def name(self, key: str) -> str:
         return self.location.url(key)
+
+    async def _called(self, parent: Folder, wanted: Sequence[str]) -> list[Resource]:
+        """Everything in the folder that has one of these names."""
+        called = " or ".join(f"name = {quoted(name)}" for name in wanted)
+        query = f"{quoted(parent.id)} in parents and trashed = false and ({called})"
+        items, token = await self._search(query, None, FIELDS)
+        while token is not None:
+            page, token = await self._search(query, token, FIELDS)
+            items += page
+        return items
 
     async def _search(self, query: str, token: str | None, fields: str) -> tuple[list[Resource], str | None]:
         given: dict[str, Any] = {"q": query, "pageSize": PAGE, "fields": f"nextPageToken,incompleteSearch,files({fields})"}

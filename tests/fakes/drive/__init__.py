@@ -46,9 +46,9 @@ The control surface, over HTTP for a program and as attributes in the same proce
                                 `key` is a part of the file's name or id. In process: server.faults.add(Fault(…))
     GET|POST /_clock            {"now": seconds}; POST {"advance": seconds} or {"now": seconds}. server.clock.advance(seconds)
     GET|POST /_settings         the fields of Settings: upload_limit (bytes in 24 h for each user), user_units, project_units
-                                (per minute), incomplete_search, search_lag, require_token, token_seconds, storage_limit,
-                                export_limit, children_limit, items_limit, depth_limit, page_limit, delay_ms, discard_above,
-                                spool_above.
+                                (per minute), incomplete_search, search_lag, groups_answered, require_token, token_seconds,
+                                storage_limit, export_limit, children_limit, items_limit, depth_limit, page_limit, delay_ms,
+                                discard_above, spool_above.
                                 In process: server.settings
     POST   /_users              {"email", "token"?, "refresh_token"?, "scopes"?} -> {"email", "token"}. server.add_user(…)
     POST   /_drives             {"name", "id"?, "access"?} -> the shared drive, whose id is that of its root folder.

@@ -56,6 +56,7 @@ def listed(store: Store, accounts: Accounts, call: Call) -> Listed:
     pool: Iterable[File] = store.files.values() if asked.folder is None else store.in_folder(asked.folder).values()
     if asked.folder is not None:
         accounts.see(call.user, store.get(asked.folder))
+    answered = _answered(store.settings.groups_answered, asked.folders)
     newest = store.now() - store.settings.search_lag * 1000
     number, offset = _position(call.query)
     order = _order(call.query.get("orderBy", ""))
@@ -66,6 +67,7 @@ def listed(store: Store, accounts: Accounts, call: Call) -> Listed:
         and file.born <= newest
         and corpora(file)
         and asked.test(file)
+        and (answered is None or file.parent in answered)
         and accounts.role(call.user, file)
     )
     if order:
@@ -74,6 +76,10 @@ def listed(store: Store, accounts: Accounts, call: Call) -> Listed:
     if len(page) <= size:
         return Listed(page, None)
     return Listed(page[:size], _token(call.query, page[size - 1].number, offset + size))
+
+
+def _answered(most: int | None, folders: tuple[str, ...]) -> frozenset[str] | None:
+    return frozenset(folders[:most]) if most is not None and len(set(folders)) > 1 else None
 
 
 def page_size(given: Mapping[str, str], limit: int | None) -> int:

@@ -48,6 +48,8 @@ class Query:
 
     test: Test
     folder: str | None = None
+    folders: tuple[str, ...] = ()
+    """Those that it asks for, in the order in which it names them."""
 
 
 def parse(text: str, store: Store, user: str) -> Query:
@@ -68,7 +70,7 @@ class _Parser:
         test = self._or_and()
         self._expect("end")
         narrow = self._narrow and len(self._folders) == 1
-        return Query(test, self._folders[0] if narrow else None)
+        return Query(test, self._folders[0] if narrow else None, tuple(self._folders))
 
     def _or_and(self) -> Test:
         left = self._not()

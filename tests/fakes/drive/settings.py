@@ -57,6 +57,9 @@ class Settings:
     """Say in every listing that it may lack files."""
     search_lag: float = 0
     """Seconds in which a new file is not found by searches yet, though it can be read by its id."""
+    groups_answered: int | None = None
+    """A search in several folders finds something in the first so many of them only, and calls itself complete all the same. The
+    service has done so on and off since 2019 (https://issuetracker.google.com/issues/149522397)."""
     require_token: str | None = None
     """Without this bearer token, or one from /token or /_users, every call gets 401."""
     token_seconds: float = 3599

@@ -168,3 +168,31 @@ async def test_the_mark_goes_through_the_retries(server: DriveServer) -> None:
         # When the moment is to be marked, then it is asked again
         assert await retrying.mark() == await reader.mark()
         assert len(pauses) == 1
+
+
+async def test_what_the_search_does_not_find_yet_is_listed_all_the_same(server: DriveServer) -> None:
+    # Given a service whose search lags behind its feed
+    place = server.folder("place")
+    inside = server.folder("inside", parent=place)
+    async with reading(server, "root/place") as reader:
+        mark = await marked(reader)
+        server.settings.search_lag = 3600
+        server.put("new", b"x", parent=place)
+        server.put("deep", b"x", parent=inside)
+        moved = server.put("moved", b"x", parent=place)
+        trashed = server.put("trashed", b"x", parent=place)
+        get = reader._tree.get
+
+        async def get_what_is_there_by_now(file_id: str, *arguments: str) -> object:
+            server.seed.change(server.store.get(moved), {"name": "elsewhere"})
+            server.seed.change(server.store.get(trashed), {"trashed": True})
+            return await get(file_id, *arguments)
+
+        reader._tree.get = get_what_is_there_by_now  # type: ignore[assignment,method-assign]
+        reader._tree._root = None
+        server.settings.search_lag = 0
+        await reader._tree.root()
+        server.settings.search_lag = 3600
+
+        # When it is asked for what has changed, then what the feed names is listed, unless it has gone since
+        assert await keys(reader, mark) == ["inside/deep", "new"]

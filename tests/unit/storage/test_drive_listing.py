@@ -385,3 +385,85 @@ async def test_a_service_accounts_own_drive_is_pointed_out(
         # When it is listed, then the log says what to do
         assert await keys(reader) == []
     assert "share a folder with it" in "".join(capsys.readouterr())
+
+
+@pytest.mark.parametrize("page_limit", [None, 3])
+@pytest.mark.parametrize("answered", [0, 1, 7])
+async def test_an_answer_for_some_of_the_folders_only_loses_nothing(
+    server: DriveServer, answered: int, page_limit: int | None
+) -> None:
+    # Given a tree, some folders of which are empty, and a service that answers for some of a group of folders only
+    expected = grow(server, 3, 4)
+    for number in range(5):
+        server.folder(f"empty {number}")
+    server.settings.groups_answered = answered
+    server.settings.page_limit = page_limit
+
+    # When the tree is listed
+    async with reading(server, "root") as reader:
+        found = await keys(reader)
+
+    # Then every file is there, once
+    assert found == sorted(expected)
+
+
+@pytest.mark.parametrize("answered", [0, 1])
+async def test_a_listing_that_asks_for_folders_alone_is_resumed_anywhere(
+    server: DriveServer, answered: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given small groups and pages, and a service that answers for some of the folders only
+    monkeypatch.setattr(listing, "PARENTS", 3)
+    monkeypatch.setattr(listing, "PAGE", 3)
+    expected = set(grow(server, 3, 3))
+    server.settings.groups_answered = answered
+    async with reading(server, "root") as reader:
+        pages = [page async for page in reader.list()]
+
+    # When the listing is broken off behind any page, and another process goes on there
+    for broken in range(1, len(pages)):
+        async with reading(server, "root") as reader:
+            rest = await keys(reader, pages[broken - 1].after)
+
+        # Then nothing is lost
+        before = {stored.key for page in pages[:broken] for stored in page.objects}
+        assert before | set(rest) == expected
+
+
+async def test_an_empty_folder_costs_one_request_and_is_asked_for_once(server: DriveServer) -> None:
+    # Given forty folders, every other one empty, and a shortcut that leads to an empty one again
+    for number in range(40):
+        folder = server.folder(f"{number:02}")
+        if number % 2:
+            server.put("file", b"x", parent=folder)
+    server.shortcut("again", next(each["id"] for each in server.files() if each["name"] == "00"))
+
+    # When all of it is listed
+    async with reading(server, "root", shortcuts="follow") as reader:
+        assert len(await keys(reader)) == 20
+
+    # Then each of the empty ones was asked for alone, once
+    groups = -(-41 // listing.PARENTS)
+    assert server.requests["files.list"] <= 1 + groups + 20 + 1
+
+
+async def test_a_folder_that_goes_while_it_is_to_be_asked_for_alone_is_left_out(server: DriveServer) -> None:
+    # Given three folders, one of which is deleted when the group that it was in has been answered for none
+    gone = server.folder("gone")
+    for name in ("a", "b"):
+        server.put("file", b"x", parent=server.folder(name))
+    server.settings.groups_answered = 0
+    async with reading(server, "root") as reader:
+        children, asked = reader._tree.children, 0
+
+        async def and_then_one_goes(*arguments: Any) -> Any:
+            nonlocal asked
+            asked += 1
+            answer = await children(*arguments)
+            if asked == 2:
+                server.store.remove(server.store.get(gone))
+            return answer
+
+        reader._tree.children = and_then_one_goes  # type: ignore[assignment,method-assign]
+
+        # Then the others are listed
+        assert await keys(reader) == ["a/file", "b/file"]
