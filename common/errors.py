@@ -16,6 +16,7 @@ BrigadeError
     ├── ChecksumMismatch     bytes arrived that are not the bytes that were sent
     ├── PreconditionFailed   the destination holds something else than the writer assumed
     ├── DestinationConflict  someone else keeps writing the same destination object
+    │   └── DestinationTaken  an object is there that must not be written over
     ├── UploadLost           the service no longer knows the upload: begin again
     ├── RateLimited          the service asked for fewer requests
     ├── Parked               a limit of the day is used up: the route waits until it is reset
@@ -147,6 +148,12 @@ class PreconditionFailed(ObjectError):
 class DestinationConflict(ObjectError):
     category = Category.DESTINATION_CONFLICT
     retryable = True
+
+
+class DestinationTaken(DestinationConflict):
+    """Another attempt would find the same."""
+
+    retryable = False
 
 
 class UploadLost(ObjectError):

@@ -46,10 +46,15 @@ class Task:
     """Counts the tasks of the job from 0, so that a task that is delivered twice is counted once."""
     queued: datetime
     """When the publisher made the task."""
+    rounds: int = 0
+    """How often the source has changed before the object could be moved. Workers of before this ignore it and what follows."""
+    not_before: datetime | None = None
+    """When the object is to be looked at, so that one that keeps changing is not run after."""
 
 
 def encode(task: Task) -> bytes:
     """The task as compact UTF-8 JSON. Keys may hold any characters; lone surrogates survive as escapes."""
+    waits = {} if task.not_before is None else {"not_before": task.not_before.isoformat()}
     return json.dumps(
         {
             "schema": SCHEMA,
@@ -63,6 +68,8 @@ def encode(task: Task) -> bytes:
             "job": task.job,
             "number": task.number,
             "queued": task.queued.isoformat(),
+            **({"rounds": task.rounds} if task.rounds else {}),
+            **waits,
         },
         separators=(",", ":"),
     ).encode("ascii")
@@ -103,7 +110,7 @@ def decode(payload: bytes) -> Task:
     if len(payload) > LARGEST_BYTES:
         raise Malformed(f"a message of {len(payload)} bytes is not a task (at most {LARGEST_BYTES})")
     fields = opened(payload, kind="task", schema=SCHEMA, remedy="upgrade the workers, then redrive")
-    modified = _text(fields, "modified", optional=True)
+    modified, not_before = (_text(fields, name, optional=True) for name in ("modified", "not_before"))
     return Task(
         route=_id(fields, "route", _ROUTE),
         key=_text(fields, "key"),
@@ -114,6 +121,8 @@ def decode(payload: bytes) -> Task:
         job=_id(fields, "job", _JOB),
         number=count(fields, "number"),
         queued=moment("queued", _text(fields, "queued")),
+        rounds=count(fields, "rounds") if "rounds" in fields else 0,
+        not_before=moment("not_before", not_before) if not_before else None,
     )
 
 

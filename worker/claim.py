@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from common.batching import Batcher
@@ -56,6 +57,32 @@ class Claims:
         else:
             self.forget(task)
         return claimed
+
+    async def take_name(self, task: Task, name: str) -> bool:
+        """Take a name that `task.key` may have in common with other keys, beside the object itself, which is held already. False:
+        somebody else has it. Of a name that is the key nothing has to be taken. Ends with `give_name`.
+        """
+        if name == task.key:
+            return True
+        if (task.route, name) in self._held:
+            return False
+        claim = replace(self._claim(task), key=name)
+        self._held[task.route, name] = claim
+        try:
+            claimed = await self._batch.add(claim)
+        except BaseException:
+            await self.give_name(task, name)
+            raise
+        if claimed.outcome is not Outcome.TAKEN:
+            del self._held[task.route, name]
+        return claimed.outcome is not Outcome.BUSY
+
+    async def give_name(self, task: Task, name: str) -> None:
+        """Give back what `take_name` took, if Redis answers soon. May be called where nothing was taken."""
+        if name != task.key and (claim := self._held.pop((task.route, name), None)) is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(HAND_BACK_SECONDS):
+                    await self._cache.release([claim])
 
     def forget(self, task: Task) -> None:
         """Stop renewing. The settlement of a task ends its claim in Redis."""

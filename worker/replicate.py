@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from common.errors import (
@@ -26,9 +27,10 @@ from common.task import decode, encode
 from common.telemetry import get_logger
 from worker import verify
 from worker.carry import LENIENT
+from worker.look import Look
 from worker.plan import Plan, plan
-from worker.provenance import Standing
 from worker.transfer import Moved, Transfer
+from worker.twins import common_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -56,6 +58,12 @@ SMALL_BYTES = 1024 * 1024
 millions."""
 
 
+ROUNDS = 5
+"""How often an object that changes before it has been moved is gone after, before it is left to the next sweep."""
+ROUND_SECONDS = 1.0
+"""How long the third round waits after the second; each later one waits twice as long. The second follows at once."""
+
+
 class _Superseded(Exception):  # noqa: N818 - not an error: the way out of `_move` when there is nothing left to move
     """The task's version is gone from the source; `successor` is the version to move instead, if there is one."""
 
@@ -71,6 +79,27 @@ class Ends:
     reader: Reader
     writer: Writer
     rules: Rules = LENIENT
+
+
+class _Source:
+    """The task's version at its source, asked for when somebody wants to know."""
+
+    def __init__(self, reader: Reader, task: Task) -> None:
+        self._reader = reader
+        self._task = task
+        self._found: StoredObject | None = None
+
+    async def ask(self) -> StoredObject:
+        """Raises _Superseded unless the source holds the task's version now."""
+        found = await self._reader.stat(self._task.key)
+        if found is None or found.version.token != self._task.version.token:
+            raise _Superseded(found)
+        self._found = found
+        return found
+
+    async def known(self) -> StoredObject:
+        """The answer of before, if there is one."""
+        return self._found or await self.ask()
 
 
 class _Habit:
@@ -133,7 +162,7 @@ class Replicator:
         except Malformed as error:
             await self._failures.reject_unreadable(delivery, error, task)
             return
-        if waits := await self._failures.parked_delay(task):
+        if waits := self._too_early(task) or await self._failures.parked_delay(task):
             await delivery.nack(waits)
             return
         try:
@@ -147,12 +176,32 @@ class Replicator:
             await delivery.nack(self._failures.busy_delay())
             return
         try:
-            await self._replicate(delivery, task, ends, claimed)
+            await self._alone(delivery, task, ends, claimed)
         except asyncio.CancelledError:
             await self._claims.hand_back(task)
             raise
         finally:
             self._claims.forget(task)
+
+    async def _alone(self, delivery: Delivery, task: Task, ends: Ends, claimed: Claimed) -> None:
+        """Where the destination refuses no write, those whose keys it may take for one have to come one after the other: whoever
+        comes second then sees what the first has written.
+        """
+        blind = claimed.outcome is Outcome.TAKEN and not ends.writer.limits.preconditions
+        name = common_name(task.key) if blind else task.key
+        if not await self._claims.take_name(task, name):
+            await self._claims.release(task)
+            await delivery.nack(self._failures.busy_delay())
+            return
+        try:
+            await self._replicate(delivery, task, ends, claimed)
+        finally:
+            await self._claims.give_name(task, name)
+
+    def _too_early(self, task: Task) -> float:
+        """Seconds until an object is due that changed when it was tried last. No message waits longer than the longest round."""
+        early = task.not_before.timestamp() - self._now() if task.not_before else 0.0
+        return early if 0 < early <= ROUND_SECONDS * 2**ROUNDS else 0.0
 
     async def _replicate(self, delivery: Delivery, task: Task, ends: Ends, claimed: Claimed) -> None:
         try:
@@ -193,25 +242,26 @@ class Replicator:
         """Bring the version to the destination, or find that it is there: then nothing was moved."""
         planned = plan(task.key, task.size, ends.writer.limits, self._part_bytes)
         precondition = self._assumed(task, ends, planned, record)
+        look, source = Look(ends.writer, ends.rules), _Source(ends.reader, task)
         for _ in range(LOOKS):
             if precondition is None:
-                found = await ends.writer.stat(task.key)
-                there = found is not None and ends.rules.origin.standing(found, task) is Standing.THIS
-                self._habits[task.route].saw(there=there)
-                if found is not None and there:
-                    return verify.receipt(task, found, None, at=int(self._now()), worker=self._name), None
-                precondition = Absent() if found is None else Matches(found.version)
+                seen = await look.at(task, record, source.known)
+                self._habits[task.route].saw(there=seen.proven is not None)
+                if seen.proven is not None:
+                    return verify.receipt(task, seen.proven, None, at=int(self._now()), worker=self._name), None
+                precondition = seen.precondition
             try:
                 moved = await self._transfers[task.route].move(task, planned, precondition)
             except (PreconditionFailed, UploadLost):
                 # Someone was there first; perhaps ourselves, and the answer was lost. It may have been a newer version, too:
                 # whoever writes over something must know that the source still is what the task says.
                 precondition = None
-                await self._still_current(task, ends)
+                await source.ask()
             except (SourceChanged, SourceMissing) as error:
-                await self._still_current(task, ends)
+                await source.ask()
                 raise Unavailable(f"{error}; yet the source says that it is unchanged") from error
             else:
+                look.check_written(task, moved.written)
                 return verify.receipt(task, moved.written, moved.crc32c, at=int(self._now()), worker=self._name), moved
         raise DestinationConflict(f"{task.destination!r} changed each of the {LOOKS} times that it was about to be written")
 
@@ -224,28 +274,43 @@ class Replicator:
         small = planned.part_bytes is None and task.size <= SMALL_BYTES
         return Absent() if small and not self._habits[task.route].look_first else None
 
-    async def _still_current(self, task: Task, ends: Ends) -> None:
-        """Raises _Superseded unless the source still holds the task's version."""
-        found = await ends.reader.stat(task.key)
-        if found is None or found.version.token != task.version.token:
-            raise _Superseded(found)
-
     async def _hand_over(self, task: Task, successor: StoredObject | None) -> None:
         """The task is void. What the source holds now is sent as a task of its own, before the old one is forgotten."""
-        if successor is None:
+        if successor is not None and task.rounds < ROUNDS:
+            await self._queue.send([encode(self._next_round(task, successor))])
+            await self._claims.release(task)
+        else:
             await self._transfers[task.route].discard(task)
             await self._settler.superseded(task)
-        else:
-            # The successor keeps job and number: the object is counted once, when its new version has arrived.
-            newer = replace(task, version=successor.version, size=successor.size, modified=successor.modified)
-            await self._queue.send([encode(newer)])
-            await self._claims.release(task)
+        if successor is not None and task.rounds >= ROUNDS:
+            log.warning(
+                "an object keeps changing and is left to the next sweep",
+                action="object_changing",
+                reason=f"{task.key!r} changed each of the {task.rounds + 1} times that it was to be moved",
+                route=task.route,
+                key=task.key,
+                rounds=task.rounds + 1,
+            )
         log.debug(
             "the source changed before the object was moved",
             action="object_superseded",
             route=task.route,
             key=task.key,
             gone=successor is None,
+        )
+
+    def _next_round(self, task: Task, successor: StoredObject) -> Task:
+        """The successor keeps job and number: the object is counted once, when its new version has arrived. Rounds grow apart, or
+        an object that never rests would be run after for ever.
+        """
+        waits = ROUND_SECONDS * 2 ** (task.rounds - 1) if task.rounds else 0.0
+        return replace(
+            task,
+            version=successor.version,
+            size=successor.size,
+            modified=successor.modified,
+            rounds=task.rounds + 1,
+            not_before=datetime.fromtimestamp(self._now() + waits, UTC) if waits else None,
         )
 
     def _ends_of(self, task: Task) -> Ends:

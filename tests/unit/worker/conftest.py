@@ -152,7 +152,7 @@ class World:
             uploads=self.uploads,
             budget=self.budget,
             part_bytes=MIB,
-            now=lambda: NOW,
+            now=lambda: self.now,
             on_step=self.on_step,
         )
 
