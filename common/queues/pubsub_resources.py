@@ -8,16 +8,17 @@ learns at the first real call if it was wrong.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import grpc
 from google.api_core import exceptions
 from google.protobuf.duration_pb2 import Duration
-from google.pubsub_v1.services.publisher.transports import PublisherGrpcAsyncIOTransport
 from google.pubsub_v1.types import ExpirationPolicy, Subscription, Topic
 
 from common.errors import SettingsError, Unauthenticated
 from common.queues.outage import describe
+from common.queues.pubsub_identity import Identity, channel
 from common.telemetry import get_logger
 from common.transport.google import PUBSUB_SCOPE, identity
 
@@ -63,13 +64,13 @@ def connect(settings: Settings) -> tuple[Names, grpc.aio.Channel]:
     """Without TLS and credentials to an emulator; else with the identity that the settings name. Contacts nothing yet."""
     queue = settings.queue
     project = queue.project or settings.google.project
-    credentials = None
+    own = None
     if not queue.emulator_host:
         try:
-            credentials = identity(settings.google, PUBSUB_SCOPE)
+            own = Identity(partial(identity, settings.google, PUBSUB_SCOPE))
         except Unauthenticated as error:
             raise SettingsError([str(error)]) from error
-        project = project or getattr(credentials, "project_id", None)
+        project = project or getattr(own.current, "project_id", None)
     if not project:
         raise SettingsError(["no Google Cloud project for Pub/Sub: set GCP_PROJECT_ID"])
 
@@ -82,9 +83,9 @@ def connect(settings: Settings) -> tuple[Names, grpc.aio.Channel]:
         error_topic=full("topics", queue.error_topic),
         error_subscription=full("subscriptions", queue.error_subscription),
     )
-    if queue.emulator_host:
+    if own is None:
         return names, grpc.aio.insecure_channel(queue.emulator_host, options=_CHANNEL)
-    return names, PublisherGrpcAsyncIOTransport.create_channel(HOST, credentials=credentials, options=_CHANNEL)
+    return names, channel(HOST, own, _CHANNEL)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import json
 import re
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 from xml.sax.saxutils import unescape
@@ -23,7 +24,7 @@ from common.storage.metadata import MOST_METADATA, fitting
 from common.storage.names import SOURCE_MODIFIED
 from common.storage.source_time import GSUTIL_MTIME, MTIME, as_gsutil, as_rclone_on_gcs, of_file
 from common.transport.aws import encode_query
-from common.transport.google import STORAGE_SCOPE, Anonymous, GoogleTokens, identity
+from common.transport.google import STORAGE_SCOPE, Anonymous, GoogleTokens, identity, send
 from common.transport.http import Request, retry_after
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class GcsClient:
         self.origin = str(endpoint or PUBLIC_ENDPOINT).rstrip("/")
         self._transport = transport
         # An emulator has no identities; a real token must not be sent to one.
-        self._tokens: TokenSource = Anonymous() if endpoint else GoogleTokens(identity(settings.google, STORAGE_SCOPE))
+        self._tokens: TokenSource = Anonymous() if endpoint else GoogleTokens(partial(identity, settings.google, STORAGE_SCOPE))
 
     async def send(
         self,
@@ -78,8 +79,7 @@ class GcsClient:
         body: bytes = b"",
         expect: int = RESOURCE_BYTES,
     ) -> Response:
-        authorization = await self._tokens.headers()
-        return await self._transport.send(Request(method, url, [*headers, *authorization], body, expect))
+        return await send(self._transport, self._tokens, Request(method, url, headers, body, expect))
 
     def object_url(self, key: str, query: Sequence[tuple[str, str]] = ()) -> str:
         name = quote((self.prefix + key).encode("utf-8", "surrogateescape"), safe="")

@@ -21,7 +21,7 @@ from common.storage.gdrive import errors
 from common.storage.gdrive.quota import UNITS_GET, Quota
 from common.storage.shared import Alone
 from common.transport.aws import encode_query
-from common.transport.google import Anonymous, drive_tokens
+from common.transport.google import Anonymous, drive_tokens, send
 from common.transport.http import Request, retry_after
 
 if TYPE_CHECKING:
@@ -141,8 +141,8 @@ class Drive:
 
     async def _send(self, method: str, url: str, headers: Sequence[tuple[str, str]], body: bytes, expect: int) -> Response:
         # The address of a session comes from an answer, and is a key by itself: our token goes to Drive and nowhere else.
-        authorization = await self._tokens.headers() if url.startswith(f"{self.origin}/") else []
-        return await self._transport.send(Request(method, url, [*headers, *authorization], body, expect))
+        tokens = self._tokens if url.startswith(f"{self.origin}/") else Anonymous()
+        return await send(self._transport, tokens, Request(method, url, headers, body, expect))
 
 
 @cache
