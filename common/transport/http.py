@@ -9,18 +9,16 @@ from __future__ import annotations
 import asyncio
 import os
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from common import trust
 from common.errors import Refused, Unavailable
 from common.transport.connection import Answer, BrokenError, Connection
 from common.transport.message import ProtocolError, request_head
 from common.transport.pool import Pool
+from common.trust import Trust
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Sequence
 
 ERROR_BYTES = 64 * 1024
@@ -60,6 +58,7 @@ class Transport:
         self._connect_seconds = connect_seconds
         self._stall_seconds = stall_seconds
         self._pools: dict[str, Pool] = {}
+        self._trust = Trust(os.environ)
         self._scratch = memoryview(bytearray(_SCRATCH_BYTES))
         self._watch: asyncio.TimerHandle | None = None
         self._seen: dict[Connection, tuple[object, float]] = {}
@@ -115,14 +114,10 @@ class Transport:
             origin,
             most=self._most_connections,
             connect_seconds=self._connect_seconds,
-            tls=lambda: self._tls,
+            trust=self._trust,
             scratch=self._scratch,
         )
         return pool
-
-    @cached_property
-    def _tls(self) -> ssl.SSLContext:
-        return trust.context(os.environ)
 
     def _watch_over(self) -> None:
         """End every exchange in which nothing has moved for too long. Runs for as long as there are any."""

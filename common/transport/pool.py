@@ -13,7 +13,7 @@ from common.transport.connection import BrokenError, Connection
 from common.transport.proxy import proxy_for, tunnel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from common.trust import Trust
 
 NAMES_KEPT_SECONDS = 30.0
 """How long the addresses of a server are believed. S3 answers with several, and others every few seconds: connections are spread
@@ -25,16 +25,15 @@ _Address = tuple[str, int]
 class Pool:
     """All connections to one origin (scheme, host and port), at most `most`. Not thread-safe."""
 
-    def __init__(
-        self, origin: str, *, most: int, connect_seconds: float, tls: Callable[[], ssl.SSLContext], scratch: memoryview
-    ) -> None:
+    def __init__(self, origin: str, *, most: int, connect_seconds: float, trust: Trust, scratch: memoryview) -> None:
         parts = urlsplit(origin)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise BrokenError("the URL is neither http nor https")
         self.host = parts.netloc
         self._name = parts.hostname
         self._port = parts.port or (443 if parts.scheme == "https" else 80)
-        self._tls = tls if parts.scheme == "https" else None
+        self._trust = trust
+        self._tls = trust.context if parts.scheme == "https" else None
         self._left = most
         self._connect_seconds = connect_seconds
         self._scratch = scratch
@@ -125,10 +124,8 @@ class Pool:
         except TimeoutError:
             raise BrokenError(f"no connection within {self._connect_seconds:g} seconds") from None
         except ssl.SSLCertVerificationError as error:
-            raise BrokenError(
-                f"the server's certificate is not trusted: {error.verify_message}; "
-                "where the server has a private authority, name its file in SSL_CERT_FILE"
-            ) from None
+            said = error.verify_message
+            raise BrokenError(f"the server's certificate is not trusted: {said}; {self._trust.advice(error)}") from None
         except OSError as error:
             raise BrokenError(f"cannot connect: {error.strerror or error}") from None
 

@@ -18,6 +18,7 @@ from common.errors import Refused, Unavailable
 from common.transport.connection import SLICE, BrokenError, Connection
 from common.transport.http import Request, Transport
 from common.transport.message import Chunks, ProtocolError, request_head
+from common.trust import LOOK_SECONDS, Trust
 from tests.bench.serve import certify
 
 if TYPE_CHECKING:
@@ -308,6 +309,62 @@ async def test_over_tls_with_a_private_authority(tmp_path: Path, monkeypatch: py
             assert (await transport.send(Request("PUT", script.url + "/", body=body, expect=len(body)))).body == body
         await transport.close()
     assert len(script.heads) == 2
+
+
+def signed_by_another(folder: Path) -> tuple[Path, ssl.SSLContext]:
+    """The file of an authority, and a server's context whose certificate it has signed."""
+    folder.mkdir()
+    certificate = certify(folder)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate.chain, certificate.key)
+    return certificate.ca, context
+
+
+async def test_an_authority_that_is_replaced_is_trusted_without_a_restart(tmp_path: Path) -> None:
+    # Given a transport that trusts the authority in a file, reached by a link as in Kubernetes
+    first, old_server = signed_by_another(tmp_path / "first")
+    second, new_server = signed_by_another(tmp_path / "second")
+    bundle, seconds = tmp_path / "bundle.pem", [1000.0]
+    bundle.symlink_to(first)
+    transport = Transport()
+    transport._trust = Trust({"SSL_CERT_FILE": str(bundle)}, clock=lambda: seconds[0])
+
+    async def ask(server: Script) -> int:
+        return (await transport.send(Request("GET", server.url + "/", expect=9))).status
+
+    before, after = Script(), Script()
+    async with scripted(before, answering(before, OK), old_server), scripted(after, answering(after, OK), new_server):
+        assert await ask(before) == 200
+        # When a server has a certificate of another authority, then it is refused with the name of the file
+        with pytest.raises(Unavailable, match=rf"not trusted.*SSL_CERT_FILE \({bundle}\): add the server's own to it"):
+            await ask(after)
+        # When the file is replaced, then the next second's connections trust what it holds
+        (tmp_path / "next").symlink_to(second)
+        (tmp_path / "next").rename(bundle)
+        with pytest.raises(Unavailable, match="not trusted"):
+            await ask(after)
+        seconds[0] += LOOK_SECONDS
+        assert await ask(after) == 200
+        # And the connection that was open goes on
+        assert await ask(before) == 200
+        assert before.connections == 1
+        # When it is looked at while somebody writes it, then what was trusted is trusted still
+        kept = transport._trust.context()
+        (tmp_path / "half").write_text("-----BEGIN CERTIFICATE-----\nMII")
+        (tmp_path / "half").rename(bundle)
+        seconds[0] += LOOK_SECONDS
+        assert transport._trust.context() is kept
+        await transport.close()
+
+
+async def test_a_certificate_for_another_name_is_not_blamed_on_the_authority(tmp_path: Path) -> None:
+    ca, context = signed_by_another(tmp_path / "authority")
+    transport = Transport()
+    transport._trust = Trust({"SSL_CERT_FILE": str(ca)})
+    async with scripted(script := Script(), answering(script, OK), context):
+        with pytest.raises(Unavailable, match="check the name of the endpoint"):
+            await transport.send(Request("GET", script.url.replace("127.0.0.1", "127.1") + "/"))
+    await transport.close()
 
 
 async def test_through_a_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 
 from common.transport.http import Request, Transport
 from common.transport.pool import Pool
+from common.trust import Trust
 from tests.fakes import http as fake
 
 
@@ -47,7 +47,7 @@ async def test_a_connection_goes_from_one_request_to_the_one_that_has_waited_lon
 async def test_one_that_is_given_up_as_it_gets_the_connection_passes_it_on() -> None:
     async with Holding() as server:
         # Given a connection that two wait for
-        pool = Pool(server.url, most=1, connect_seconds=5, tls=ssl.create_default_context, scratch=memoryview(bytearray(1024)))
+        pool = Pool(server.url, most=1, connect_seconds=5, trust=Trust({}), scratch=memoryview(bytearray(1024)))
         connection = await pool.take()
         connection.reusable = True
         waiting = [asyncio.create_task(pool.take()) for _ in range(2)]
