@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from common.state.jobs import Checkpoint
+from common.storage.key_order import order
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,14 +36,6 @@ class Gap(NamedTuple):
 
 
 EVERYTHING = (Gap(),)
-
-
-def order(key: str) -> bytes:
-    """Keys are listed in the order of these bytes, which for a key that is no Unicode text is not the order of the text."""
-    try:
-        return key.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:
-        return key.encode("utf-8", "surrogatepass")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,16 +11,19 @@ request and narrows the next one down:
 - A bounded range is divided in the middle between the key where it stands and its end, as if the keys were spread evenly
   between the two. Of several, the one with most left: how much that is follows from how far its keys have brought it.
 
-None of this decides what is listed: any text may divide a range. It decides only how well the work is spread.
+None of this decides what is listed: any text may divide a range. It decides only how well the work is spread. Whether a service
+begins at any text is asked before the first division (`RangesReader.divisible`), and each range that ends where another begins
+is laid against it (publisher.border).
 """
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
-from publisher.position import order
+from common.storage.key_order import order
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,9 +51,20 @@ class Range:
     listed: int = 0
     left: float = 0.0
     """About how many keys; before the first page what the division expected."""
+    behind: Range | None = None
+    """The one that was divided off at `until`; None where the listing ends, or where a checkpoint says that it goes on."""
+    first: Sequence[str] = ()
+    """The keys of its first page, as the service sent them: what lies beyond `until` too. Known once it has `begun`."""
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
         self.began = self.after
+
+    def begins_with(self, keys: Sequence[str]) -> None:
+        """The first page has come; later ones change nothing."""
+        if not self.begun.is_set():
+            self.first = keys
+            self.begun.set()
 
     def reached(self, first: str, last: str, keys: int) -> None:
         """A page with these keys has come."""
@@ -92,7 +106,9 @@ class Ranges:
         """A new range, taken from the end of the one with most left; None if none is worth it, or nothing is known of it yet."""
         for span in self._live:
             if span.until is None and span.listed and self._first is not None and span.after is not None:
-                return self._part(span, beginning(self._first, span.after) + FARTHEST)
+                at = beginning(self._first, span.after) + FARTHEST
+                if order(at) > order(span.after):  # keys may hold what XML cannot: U+10FFFE and U+10FFFF come behind it
+                    return self._part(span, at)
         best = max(self._live, key=lambda span: span.left, default=None)
         if best is None or best.until is None or best.left < WORTH_DIVIDING or best.after is None:
             return None
@@ -103,7 +119,8 @@ class Ranges:
         return self._part(best, middle)
 
     def _part(self, span: Range, at: str) -> Range:
-        made = Range(at, span.until)
+        made = Range(at, span.until, behind=span.behind)
+        span.behind = made
         bounded = span.until is not None
         span.until = at
         if bounded:

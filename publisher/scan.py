@@ -13,19 +13,25 @@ import asyncio
 from bisect import bisect_right
 from collections import deque
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from common.cancelling import cancel
-from common.errors import Refused
+from common.errors import ObjectError, Refused
+from common.storage.key_order import order
 from common.storage.listed import Listed
-from publisher.position import Gap, order
+from common.telemetry import get_logger
+from publisher.border import left_out
+from publisher.position import Gap
 from publisher.ranges import Range, Ranges
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Sequence
 
-    from common.storage.base import Page, Reader
+    from common.storage.base import Page, RangesReader, Reader
+
+log = get_logger(__name__)
 
 QUEUED = 1
 PATIENCE = 0.005
@@ -74,6 +80,11 @@ class _Walk:
         self._listers: set[asyncio.Task[None]] = set()
         self._divided = len(gaps) > 1
 
+        self._divisible: bool | None = None
+        """Not known before the first division; what a checkpoint has divided was known then."""
+        self._sample: tuple[str | None, Sequence[str]] | None = None
+        """Keys of a page, and behind what they were listed."""
+
     def begin(self) -> None:
         while self._waiting and len(self._listers) < self._shards:
             self._start(self._ranges.begin(self._waiting.popleft()))
@@ -85,7 +96,7 @@ class _Walk:
                 async with asyncio.timeout(patience if len(self._listers) < self._shards else None):
                     page = await self._pages.get()
             except TimeoutError:
-                self._divide()
+                await self._divide()
                 continue
             if isinstance(page, Exception):
                 raise page
@@ -94,10 +105,24 @@ class _Walk:
     async def stop(self) -> None:
         await cancel(*self._listers)
 
-    def _divide(self) -> None:
+    async def _divide(self) -> None:
+        if self._shards == 1 or self._sample is None or not await self._may_be_divided(*self._sample):
+            return
         if len(self._listers) < self._shards and (span := self._ranges.divide()) is not None:
             self._divided = True
             self._start(span)
+
+    async def _may_be_divided(self, after: str | None, keys: Sequence[str]) -> bool:
+        """Asked once. A service that cannot even be asked is not divided; what ails it, the listing itself will meet."""
+        if self._divisible is None:
+            try:
+                self._divisible = await cast("RangesReader", self._reader).divisible(after, keys)
+            except ObjectError as error:
+                self._divisible = False
+                log.info("the service could not be asked where it can begin", action="not_divided", error=str(error))
+            if not self._divisible:
+                self._shards = 1
+        return self._divisible
 
     def _start(self, span: Range) -> None:
         self._listers.add(asyncio.create_task(self._list(span)))
@@ -119,7 +144,10 @@ class _Walk:
         listing = self._reader.list(span.after)
         try:
             async for page in listing:
+                span.begins_with(Listed.of(page.objects).keys)
                 scanned, ended = self._taken(span, page)
+                if ended:
+                    await self._border(span, listing, page)
                 await self._pages.put(scanned)
                 if ended:
                     return
@@ -127,11 +155,31 @@ class _Walk:
             if isinstance(listing, AsyncGenerator):
                 await listing.aclose()
 
+    async def _border(self, span: Range, listing: AsyncIterator[Page], last: Page) -> None:
+        """Hand out what lies behind the end of the range and the next one has not; it moves no checkpoint."""
+        async with aclosing(left_out(self._reader, span, listing, last)) as missing:
+            async for objects in missing:
+                await self._not_divided_any_more(span, objects.keys)
+                await self._pages.put(_sift(objects, Gap(span.after, span.after), skip_markers=self._skip_markers))
+
+    async def _not_divided_any_more(self, span: Range, keys: Sequence[str]) -> None:
+        self._divisible = False
+        await cast("RangesReader", self._reader).indivisible()
+        log.warning(
+            "asked to begin behind a text, the service has left objects out; they are listed all the same, in one piece",
+            action="listing_indivisible",
+            behind=span.until,
+            first=keys[0],
+            objects=len(keys),
+        )
+
     def _taken(self, span: Range, page: Page) -> tuple[ScannedPage, bool]:
         """What of the page belongs to the range, and whether it was the range's last. From here on the range is behind it:
         it may be divided before anybody has looked at the page.
         """
         objects, ended = Listed.of(page.objects), page.after is None
+        if self._sample is None and objects:
+            self._sample = span.after, objects.keys
         if self._shards > 1:
             self._look_at_order(objects.keys)
         if span.until is not None and page.after is not None and order(page.after) >= order(span.until):

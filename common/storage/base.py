@@ -50,7 +50,7 @@ class Limits:
     ordered_listing: bool = True
     """`list` yields keys in ascending order of their UTF-8 bytes and can start after a key."""
     parallel_listing: bool = False
-    """`list` may begin behind any text, `Page.after` is the last key of its page, and so ranges can be listed side by side."""
+    """The reader is a `RangesReader`."""
     largest_unsized: int = 0
     """`list` and `stat` may say UNSIZED of an object, which then has at most this many bytes and is only read whole."""
     reads_by_key: bool = True
@@ -177,6 +177,22 @@ class ChangesReader(Reader, Protocol):
         """A value for `list` that brings, at any later time, what has changed from now on; perhaps more than that, and everything
         where the service has forgotten so much. None: not for this location.
         """
+        ...
+
+
+class RangesReader(Reader, Protocol):
+    """A reader whose `Page.after` is the last key of its page, and whose `list` may perhaps begin behind any text, so that ranges
+    of the listing can be listed side by side.
+    """
+
+    async def divisible(self, after: str | None, keys: Sequence[str]) -> bool:
+        """Whether it may. The service is asked where that is not known of it: `keys` are of a page that it listed behind `after`.
+        False where it is not certain.
+        """
+        ...
+
+    async def indivisible(self) -> None:
+        """A range was found to lack keys that the one before it went on to: whatever `divisible` said is not so."""
         ...
 
 

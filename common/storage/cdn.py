@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, OrderedDict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from common.errors import Unavailable
 from common.storage.base import LARGEST_READ, Content
@@ -21,11 +21,11 @@ from common.transport.aws import encode_path
 from common.transport.http import Request
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from common.config import Route
     from common.objects import Span, StoredObject, Version
-    from common.storage.base import Page, Reader
+    from common.storage.base import Page, RangesReader, Reader
     from common.transport.cloudfront import Signed, UrlSigner
     from common.transport.http import Transport
 
@@ -127,6 +127,13 @@ class CdnReader:
 
     def list(self, after: str | None = None) -> AsyncIterator[Page]:
         return self._s3.list(after)
+
+    async def divisible(self, after: str | None, keys: Sequence[str]) -> bool:
+        return self.limits.parallel_listing and await cast("RangesReader", self._s3).divisible(after, keys)
+
+    async def indivisible(self) -> None:
+        if self.limits.parallel_listing:
+            await cast("RangesReader", self._s3).indivisible()
 
     async def read(self, key: str, span: Span | None, version: Version | None) -> Content:
         due = await self._due(key, span, version)

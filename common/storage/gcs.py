@@ -6,6 +6,7 @@ import asyncio
 import base64
 import re
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from common.checksums import crc32c as checksum
@@ -14,11 +15,12 @@ from common.objects import StoredObject, Version
 from common.storage import proof
 from common.storage.base import LARGEST_READ, MIB, TIB, Content, Limits
 from common.storage.gcs_client import FIELDS, GcsClient, kept
-from common.storage.gcs_listing import pages
+from common.storage.gcs_listing import first_key, pages
 from common.storage.gcs_writer import GcsWriter
+from common.storage.start_after import begins_anywhere
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from common.config import Settings, StoreOptions
     from common.location import Location
@@ -57,12 +59,21 @@ class GcsReader:
 
     def __init__(self, client: GcsClient) -> None:
         self._client = client
+        self._divisible: bool | None = None
 
     async def stat(self, key: str) -> StoredObject | None:
         return await self._stat(key, None)
 
     def list(self, after: str | None = None) -> AsyncIterator[Page]:
         return pages(self._client, after)
+
+    async def divisible(self, after: str | None, keys: Sequence[str]) -> bool:
+        if self._divisible is None:
+            self._divisible = self._client.at_google or await begins_anywhere(partial(first_key, self._client), after, keys)
+        return self._divisible
+
+    async def indivisible(self) -> None:
+        self._divisible = False
 
     async def read(self, key: str, span: Span | None, version: Version | None) -> Content:
         """The first bytes of an object come with its resource, asked for at the same time: media carries no user metadata."""

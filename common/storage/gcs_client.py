@@ -67,6 +67,7 @@ class GcsClient:
         self.prefix = location.prefix
         endpoint = options.endpoint or settings.google.storage_endpoint
         self.origin = str(endpoint or PUBLIC_ENDPOINT).rstrip("/")
+        self.at_google = endpoint is None
         self._transport = transport
         # An emulator has no identities; a real token must not be sent to one.
         self._tokens: TokenSource = Anonymous() if endpoint else GoogleTokens(partial(identity, settings.google, STORAGE_SCOPE))

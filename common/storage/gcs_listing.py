@@ -9,13 +9,14 @@ import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from common.errors import LocationMissing, SourceMissing, Unavailable
+from common.errors import LocationMissing, Refused, SourceMissing, Unavailable
 from common.objects import StoredObject, Version
-from common.storage.base import MIB, Page
+from common.storage.base import MIB, Fault, Page
+from common.storage.key_order import Forward, Tokens
 from common.storage.listed import Listed
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from common.storage.gcs_client import GcsClient
 
@@ -25,42 +26,71 @@ _FIELDS = "nextPageToken,items(name,size,generation,updated,storageClass)"
 
 
 async def pages(client: GcsClient, after: str | None) -> AsyncIterator[Page]:
-    """Every page starts at the last key of the one before, so a checkpoint is a key and works on any later day."""
-    token: str | None = None
+    """The checkpoint of a page is its last key, so that it works on any later day; within a run the service's token is followed.
+
+    Raises Unavailable where the service does not get on, naming it and the page, and Refused where it does not begin at `after`.
+    """
+    name = client.name("")
+    forward, tokens = Forward(name), Tokens(name)
+    unfit: list[Fault] = []
     while True:
-        query = [("prefix", client.prefix), ("maxResults", "1000"), ("fields", _FIELDS)]
-        if after is not None:
-            query.append(("startOffset", client.prefix + after))
-        if token is not None:
-            query.append(("pageToken", token))
-        response = await client.send("GET", client.list_url(query), expect=PAGE_BYTES)
-        if response.status != 200:
-            error = client.failure(response, "list", None)
-            raise LocationMissing(str(error)) if isinstance(error, SourceMissing) else error
-        try:
-            objects, following = read(response.body, client.prefix)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise Unavailable(f"cannot list {client.name(None)!r}: the answer is not a listing: {error!r}") from error
-        if following is not None and (not objects or objects.keys[-1] == after):  # nothing so far, and not through
-            if following == token:
-                raise Unavailable(f"cannot list {client.name(None)!r}: there is more, and the answer does not say where")
-            token = following
-            continue
-        behind = objects.keys[-1] if following is not None else None
-        yield Page(objects[1:] if objects and objects.keys[0] == after else objects, behind)  # startOffset is included
-        if behind is None:
+        objects, faults, token = await _page(client, after, [("maxResults", "1000")], tokens.next)
+        unfit += faults
+        tokens.came(token)
+        if tokens.pages == 1 and objects and objects.keys[0] == after:
+            objects = objects[1:]  # startOffset is included
+        if objects:
+            if tokens.pages == 1 and after is not None and not Forward(name, after).follows(objects.keys):
+                raise Refused(
+                    f"cannot list {name!r}: asked for what follows {after!r}, the service begins with {objects.keys[0]!r}: it "
+                    "cannot go on where a listing stopped; the next one begins at the beginning"
+                )
+            forward.page(objects.keys)
+        if objects or token is None:
+            yield Page(objects, objects.keys[-1] if token is not None else None, unfit)
+            unfit = []
+        if token is None:
             return
-        token, after = None, behind
 
 
-def read(body: bytes, prefix: str) -> tuple[Listed, str | None]:
-    """The page in an answer's body, keys without the location's prefix, and the token of the next one, None at the last.
+async def first_key(client: GcsClient, after: str) -> str | None:
+    """Of the objects behind `after`, which is no key, the first one's key; None where there is none."""
+    objects, _, _ = await _page(client, after, [("maxResults", "1")], None)
+    return objects.keys[0] if objects else None
 
-    Raises ValueError, KeyError, TypeError or AttributeError for what is no listing.
+
+async def _page(
+    client: GcsClient, after: str | None, query: Sequence[tuple[str, str]], token: str | None
+) -> tuple[Listed, list[Fault], str | None]:
+    asked = [("prefix", client.prefix), *query, ("fields", _FIELDS)]
+    if after is not None:
+        asked.append(("startOffset", client.prefix + after))
+    if token is not None:
+        asked.append(("pageToken", token))
+    response = await client.send("GET", client.list_url(asked), expect=PAGE_BYTES)
+    if response.status != 200:
+        error = client.failure(response, "list", None)
+        raise LocationMissing(str(error)) if isinstance(error, SourceMissing) else error
+    try:
+        return read(response.body, client.prefix)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Unavailable(f"cannot list {client.name('')!r}: the answer is not a listing: {error!r}") from error
+
+
+def read(body: bytes, prefix: str) -> tuple[Listed, list[Fault], str | None]:
+    """The objects in an answer's body, keys without the location's prefix; entries that are none; the next page's token, None at
+    the last.
+
+    Raises ValueError, KeyError, TypeError or AttributeError for what is no listing of what is below the prefix.
     """
     answer = json.loads(body)
     items: list[dict[str, Any]] = answer.get("items", [])
     cut = len(prefix)
+    if outside := [item["name"] for item in items if not item["name"].startswith(prefix)]:
+        raise ValueError(f"it has {outside[0]!r}, which is not below {prefix!r}")
+    faults = [_unfit(item, cut) for item in items if not _whole(item)]
+    if faults:
+        items = [item for item in items if _whole(item)]
     keys = [item["name"][cut:] for item in items]
     tokens = [str(item["generation"]) for item in items]
     sizes = [int(item["size"]) for item in items]
@@ -74,7 +104,17 @@ def read(body: bytes, prefix: str) -> tuple[Listed, str | None]:
             storage_class=items[place].get("storageClass"),
         )
 
-    return Listed(keys, tokens, sizes, make), answer.get("nextPageToken")
+    return Listed(keys, tokens, sizes, make), faults, answer.get("nextPageToken")
+
+
+def _whole(item: dict[str, Any]) -> bool:
+    """Numbers are strings in JSON, because they have 64 bits."""
+    return str(item.get("size", "")).isdecimal() and bool(item.get("generation"))
+
+
+def _unfit(item: dict[str, Any], cut: int) -> Fault:
+    name = item["name"]
+    return Fault(name[cut:], Refused(f"cannot read {name!r}: the listing has it without a size or a generation"))
 
 
 def _moment(text: str | None) -> datetime | None:

@@ -21,7 +21,18 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from common.objects import Headers, Span, StoredObject, Version
-    from common.storage.base import Body, ChangesReader, Content, Page, PartReceipt, Precondition, Reader, Upload, Writer
+    from common.storage.base import (
+        Body,
+        ChangesReader,
+        Content,
+        Page,
+        PartReceipt,
+        Precondition,
+        RangesReader,
+        Reader,
+        Upload,
+        Writer,
+    )
 
     Sleep = Callable[[float], Awaitable[object]]
     Random = Callable[[], float]
@@ -144,6 +155,16 @@ class RetryingReader:
             return None
         inner = cast("ChangesReader", self._inner)
         return await self._retrier.call("mark", "", inner.mark)
+
+    async def divisible(self, after: str | None, keys: Sequence[str]) -> bool:
+        if not self.limits.parallel_listing:
+            return False
+        inner = cast("RangesReader", self._inner)
+        return await self._retrier.call("divisible", after or "", lambda: inner.divisible(after, keys))
+
+    async def indivisible(self) -> None:
+        if self.limits.parallel_listing:
+            await cast("RangesReader", self._inner).indivisible()
 
     async def read(self, key: str, span: Span | None, version: Version | None) -> Content:
         return await self._retrier.call("read", key, lambda: self._inner.read(key, span, version))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from common.errors import PreconditionFailed, SourceChanged, Unavailable
@@ -12,11 +13,12 @@ from common.storage.base import LARGEST_READ, MIB, TIB, Content, Limits
 from common.storage.s3_client import S3Client
 from common.storage.s3_headers import kept, stored, to_store
 from common.storage.s3_inventory import Inventory, InventoryReader
-from common.storage.s3_listing import pages
+from common.storage.s3_pages import first_key, pages
 from common.storage.s3_writer import S3Writer
+from common.storage.start_after import begins_anywhere
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from common.config import Settings, StoreOptions
     from common.location import Location
@@ -57,12 +59,23 @@ class S3Reader:
 
     def __init__(self, client: S3Client) -> None:
         self._client = client
+        self._divisible: bool | None = None
 
     async def stat(self, key: str) -> StoredObject | None:
         return await self._client.head(key)
 
     def list(self, after: str | None = None) -> AsyncIterator[Page]:
         return pages(self._client, after)
+
+    async def divisible(self, after: str | None, keys: Sequence[str]) -> bool:
+        if self._divisible is None:
+            self._divisible = self._client.dialect.believed or await begins_anywhere(
+                partial(first_key, self._client), after, keys
+            )
+        return self._divisible
+
+    async def indivisible(self) -> None:
+        self._divisible = False
 
     async def read(self, key: str, span: Span | None, version: Version | None) -> Content:
         headers: list[tuple[str, str]] = []

@@ -5,7 +5,6 @@ Codes: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -26,8 +25,10 @@ from common.errors import (
     Unavailable,
     UploadLost,
 )
+from common.storage.s3_answer import said
 from common.storage.s3_dialect import dialect
 from common.storage.s3_headers import stored
+from common.storage.s3_spelling import Spelt
 from common.transport.aws import AmbientCredentials, Credentials, Signer, StaticCredentials, encode_path, encode_query
 from common.transport.http import Request, Response, retry_after
 
@@ -91,9 +92,6 @@ _ADVICE: dict[type[ObjectError], str] = {
 _WRONG_KEY = "check AWS_SECRET_ACCESS_KEY, or the profile that the machine has"
 _TOO_NEW = 'if this service knows no conditions on writes or no checksums, set compat = "basic" for this end of the route'
 _SILENT_400 = "expired credentials, or an object under a key of its owner's (SSE-C), which nobody else can read"
-_CODE = re.compile(rb"<Code>([A-Za-z0-9.]{1,80})</Code>")
-_MESSAGE = re.compile(rb"<Message>([^<]{1,300})</Message>")
-_REGION = re.compile(rb"<Region>([a-z0-9-]{1,40})</Region>")
 
 
 class S3Client:
@@ -118,6 +116,7 @@ class S3Client:
         self._host = f"{self.bucket}.{host}" if self._virtual else host
         self._origin = f"{parts.scheme}://{self._host}"
         self._root = parts.path if self._virtual else f"{parts.path}/{self.bucket}"
+        self.spelt = Spelt(self._exists)
         self._signer = Signer(self.region)
         self._credentials: CredentialSource = AmbientCredentials()
         if settings.aws.access_key_id and settings.aws.secret_access_key:
@@ -141,7 +140,21 @@ class S3Client:
         expect: int = 0,
     ) -> Response:
         """The answer to a signed request on the full key prefix + `key`, or on the bucket itself when `key` is None."""
-        path = self._root + ("/" if key is None else "/" + encode_path(self.prefix + key))
+        return await self._send(
+            method, "" if key is None else self.prefix + key, query=query, headers=headers, body=body, expect=expect
+        )
+
+    async def _send(
+        self,
+        method: str,
+        whole_key: str,
+        *,
+        query: Sequence[tuple[str, str]] = (),
+        headers: Sequence[tuple[str, str]] = (),
+        body: bytes = b"",
+        expect: int = 0,
+    ) -> Response:
+        path = f"{self._root}/{encode_path(whole_key)}"
         encoded = encode_query(query)
         credentials = await self._credentials.current()
         signed = self._signer.headers(credentials, method, self._host, path, query=encoded, headers=[*headers, *self._payer])
@@ -160,28 +173,33 @@ class S3Client:
         size = int(response.headers.get("content-length", 0))
         return stored(key, size, response.headers, believed=self.dialect.believed)
 
+    async def _exists(self, whole_key: str) -> bool:
+        response = await self._send("HEAD", whole_key)
+        if response.status in (200, 403, 404):
+            return response.status == 200
+        raise self.failure(response, "look at", None)
+
     def failure(self, response: Response, doing: str, key: str | None) -> ObjectError:
         """The error that an answer means. `doing` says what was tried, for people: "read", "write", "list"."""
-        code_found = _CODE.search(response.body)
-        code = code_found[1].decode() if code_found else ""
+        told = said(response.body).fields
+        code = told.get("Code", "")[:80]
         kind = _CODES.get(code) or _STATUSES.get(response.status) or (Unavailable if response.status >= 500 else Refused)
         if response.status == 400 and not response.body:
             kind, code = Unauthenticated, f"without a reason: {_SILENT_400}"  # a HEAD has no body that could tell them apart
         what = f"s3://{self.bucket}" if key is None else f"s3://{self.bucket}/{self.prefix}{key}"
-        message_found = _MESSAGE.search(response.body)
-        said = f": {message_found[1].decode('utf-8', 'replace').rstrip('. ')}" if message_found else ""
+        message = told.get("Message", "")[:300].rstrip(". ")
+        because = f": {message}" if message else ""
         advice = f"; {_ADVICE[kind]}" if kind in _ADVICE else ""
         if code == "SignatureDoesNotMatch":
             advice = f"; {_WRONG_KEY}"
-        region = _REGION.search(response.body)
         if self.dialect.extended and (response.status == 501 or b"nsupported header" in response.body):
             advice = f"; {_TOO_NEW}"
-        elsewhere = response.headers.get("x-amz-bucket-region") or (region[1].decode() if region else "")
+        elsewhere = response.headers.get("x-amz-bucket-region") or told.get("Region", "")
         if elsewhere and elsewhere != self.region and kind in (LocationMissing, Unauthenticated):
             kind = LocationMissing
             advice = f"; the bucket is in {elsewhere}, this route asks {self.region}: set AWS_REGION or the route's region"
         return kind(
-            f"cannot {doing} {what!r}: {response.status} {code}{said}{advice}",
+            f"cannot {doing} {what!r}: {response.status} {code}{because}{advice}",
             retry_after=retry_after(response),
         )
 

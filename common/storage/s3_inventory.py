@@ -125,7 +125,7 @@ class Inventory:
                 async for rows in pages:
                     done += len(rows)
                     found = self._below(manifest.rows(rows, f"the inventory's file {file.key!r}"))
-                    yield Page(as_listed(found, "", encoded=False), str(_Place(place.manifest, number, done)))
+                    yield Page(as_listed(found, [row[0] for row in found]), str(_Place(place.manifest, number, done)))
         yield Page((), None)
 
     async def _newest(self) -> str:

@@ -1,4 +1,4 @@
-"""Listings of an S3 bucket: the requests, and the pages that come back.
+"""Pages of the listing of an S3 bucket, as they are written.
 
 A page of a thousand keys is 250 KB of XML. What services send looks alike nearly always, so it is read with one regular
 expression, at a fifth of what a tree of elements costs; whatever does not look exactly like that is read as a tree. Both know
@@ -14,19 +14,12 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote_plus
 from xml.etree import ElementTree as ET
 
-from common.errors import LocationMissing, SourceMissing, Unavailable
 from common.objects import StoredObject, Version
-from common.storage.base import MIB, Page
 from common.storage.listed import Listed
 from common.storage.s3_headers import etag
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
-
-    from common.storage.s3_client import S3Client
-
-PAGE_BYTES = 8 * MIB
-"""A page of 1,000 keys of 1,024 bytes, every byte escaped, is about 4 MB of XML."""
+    from collections.abc import Mapping, Sequence
 
 _LEFT_OUT = (
     "(?:<ChecksumAlgorithm>[^<]*</ChecksumAlgorithm>|<ChecksumType>[^<]*</ChecksumType>|<Type>[^<]*</Type>"
@@ -40,50 +33,33 @@ _CONTENTS = re.compile(
 )
 _END = "</Contents>"
 
+MOST_DIGITS = 20
+"""Of a size: 2**64 has as many."""
+
 Row = tuple[str, str, str, str, str]
 """Key (as it was sent), time, ETag without quotes, size, storage class ("" for none)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What one request found. `token` goes on behind a page that is empty and yet not the last."""
+    """What one request found. `odd` says of rows, by their place, what they lack; `keyless` counts entries that name nothing.
 
-    objects: Listed
+    `encoded`: the keys are percent-encoded, as they were asked to be; None where the answer does not say.
+    """
+
+    rows: Sequence[Row]
+    odd: Mapping[int, str]
+    keyless: int
+    encoded: bool | None
     truncated: bool
     token: str | None
+    """Goes on behind this page."""
+    bucket: str | None
 
 
-async def pages(client: S3Client, after: str | None) -> AsyncIterator[Page]:
-    """Every page starts after the last key of the one before, so a checkpoint is a key and works on any later day."""
-    token: str | None = None
-    while True:
-        query = [("list-type", "2"), ("encoding-type", "url"), ("max-keys", "1000"), ("prefix", client.prefix)]
-        if token is not None:
-            query.append(("continuation-token", token))
-        elif after is not None:
-            query.append(("start-after", client.prefix + after))
-        response = await client.send("GET", None, query=query, expect=PAGE_BYTES)
-        if response.status != 200:
-            error = client.failure(response, "list", None)
-            raise LocationMissing(str(error)) if isinstance(error, SourceMissing) else error
-        try:
-            answer = read(response.body, client.prefix)
-        except ValueError as error:
-            raise Unavailable(f"cannot list 's3://{client.bucket}': the answer is not a listing: {error}") from error
-        if answer.truncated and not answer.objects:  # a service may have found nothing so far, and not be through
-            if answer.token in (None, token):
-                raise Unavailable(f"cannot list 's3://{client.bucket}': there is more, and the answer does not say where")
-            token = answer.token
-            continue
-        token, after = None, answer.objects.keys[-1] if answer.truncated else None
-        yield Page(answer.objects, after)
-        if after is None:
-            return
-
-
-def read(body: bytes, prefix: str) -> Answer:
-    """The page in an answer's body; keys without the location's prefix. Raises ValueError for what is no listing."""
-    rows, rest = _usual(body) or ((), body)
+def read(body: bytes) -> Answer:
+    """The page in an answer's body. Raises ValueError for what is no listing."""
+    rows, rest = _usual(body) or ([], body)
     try:
         root = ET.fromstring(rest)  # noqa: S314 - expat refuses entity bombs, and the peer is the store we read from
     except ET.ParseError as error:
@@ -91,10 +67,35 @@ def read(body: bytes, prefix: str) -> Answer:
     if _name(root) != "ListBucketResult":
         raise ValueError(f"it is a {_name(root)[:40]!r}")
     said = {_name(child): child.text or "" for child in root}
-    if not rows:
-        rows = [_row(child) for child in root if _name(child) == "Contents"]
-    objects = as_listed(rows, prefix, encoded=said.get("EncodingType") == "url")
-    return Answer(objects, said.get("IsTruncated") == "true", said.get("NextContinuationToken") or None)
+    keyless, odd = (0, {}) if rows else _entries(root, rows)
+    token = said.get("NextContinuationToken") or None
+    return Answer(
+        rows,
+        odd,
+        keyless,
+        encoded=True if said.get("EncodingType") == "url" else None,
+        # Without a word it is not known to be the last; if it was, the next request says so.
+        truncated=said.get("IsTruncated", str(token is not None or bool(rows))).lower() == "true",
+        token=token,
+        bucket=said.get("Name"),
+    )
+
+
+def _entries(root: ET.Element, rows: list[Row]) -> tuple[int, Mapping[int, str]]:
+    """Fills `rows` from the tree; how many entries have no key, and what others lack."""
+    odd: dict[int, str] = {}
+    keyless = 0
+    for child in root:
+        if _name(child) != "Contents":
+            continue
+        row, lacking = _row(child)
+        if not row[0]:
+            keyless += 1
+            continue
+        if lacking:
+            odd[len(rows)] = lacking
+        rows.append(row)
+    return keyless, odd
 
 
 def _usual(body: bytes) -> tuple[list[Row], str] | None:
@@ -116,27 +117,25 @@ def _usual(body: bytes) -> tuple[list[Row], str] | None:
     return rows, text[:first] + text[end:]
 
 
-def _row(contents: ET.Element) -> Row:
+def _row(contents: ET.Element) -> tuple[Row, str]:
+    """And what it lacks: an ETag is optional in the API, and a size is not always a number."""
     fields = {_name(child): child.text or "" for child in contents}
     size, token = fields.get("Size", ""), etag(fields.get("ETag", ""))
-    if not fields.get("Key") or not token or not (size.isascii() and size.isdecimal()):
-        raise ValueError(f"an entry without key, ETag or size: {sorted(fields)}")
-    return fields["Key"], fields.get("LastModified", ""), token, size, fields.get("StorageClass", "")
+    sized = size.isascii() and size.isdecimal() and len(size) < MOST_DIGITS
+    lacking = "" if token and sized else "ETag" if sized else "size"
+    row = fields.get("Key", ""), fields.get("LastModified", ""), token, size if sized else "0", fields.get("StorageClass", "")
+    return row, lacking
 
 
 def _name(element: ET.Element) -> str:
     return element.tag.rpartition("}")[2]
 
 
-def as_listed(rows: Sequence[Row], prefix: str, *, encoded: bool) -> Listed:
-    """`prefix` begins every key, and is cut off."""
+def as_listed(rows: Sequence[Row], keys: Sequence[str]) -> Listed:
+    """The objects in these rows, under these keys."""
     if not rows:
         return Listed([], [], [], [].__getitem__)
-    sent, moments, tokens, sizes, classes = zip(*rows, strict=True)
-    keys = decoded(sent) if encoded else list(sent)
-    if prefix:
-        cut = len(prefix)
-        keys = [key[cut:] for key in keys]
+    _, moments, tokens, sizes, classes = zip(*rows, strict=True)
     lengths = list(map(int, sizes))
 
     def make(place: int) -> StoredObject:

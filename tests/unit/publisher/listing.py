@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from common.objects import StoredObject, Version
 from common.storage.base import TIB, Limits, Page
-from publisher.position import order
+from common.storage.key_order import order
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -78,7 +78,17 @@ class Service(FakeReader):
         self.objects.sort(key=lambda item: order(item.key))
         self.places = [order(item.key) for item in self.objects]
         self.seconds = seconds
+        self.asked: list[tuple[str | None, list[str]]] = []
+        self.may_be_divided = True
+        self.refuted = 0
         self.requests = self.at_once = self.most_at_once = 0
+
+    async def divisible(self, after: str | None, keys: Sequence[str]) -> bool:
+        self.asked.append((after, list(keys)))
+        return self.may_be_divided
+
+    async def indivisible(self) -> None:
+        self.refuted += 1
 
     async def list(self, after: str | None = None) -> AsyncIterator[Page]:
         start = 0 if after is None else bisect_right(self.places, order(after))

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.state.jobs import Checkpoint
-from publisher.position import EVERYTHING, Gap, Position, order, unaccounted
+from common.storage.key_order import order
+from publisher.position import EVERYTHING, Gap, Position, unaccounted
 
 numbers = st.integers(0, 10**15)
 texts = st.text(st.characters(exclude_categories=()))

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.errors import Refused, Unavailable
-from publisher.position import EVERYTHING, Gap, Position, order
+from common.storage.key_order import order
+from publisher.position import EVERYTHING, Gap, Position
 from publisher.ranges import FARTHEST, WORTH_DIVIDING, Range, Ranges, beginning, between
 from publisher.scan import scan
 from tests.unit import clockwork
