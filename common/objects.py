@@ -24,7 +24,7 @@ class Version:
     """Which bytes are meant.
 
     `token` is opaque and compared as a string: an S3 ETag without its quotes, a GCS generation, a file's
-    "mtime-size-inode". It is never read as a content hash (https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html).
+    "mtime-size-inode" and its ctime. It is never read as a content hash (https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html).
     `id` is the store's own name of it: an S3 version id, the id of a file on Drive; None where it has none. S3 is never read by
     it, because S3 keeps versions that have been replaced, and those must not go over newer ones.
     """

@@ -240,6 +240,9 @@ class Replicator:
 
     async def _move(self, task: Task, ends: Ends, record: Record) -> tuple[Receipt, Moved | None]:
         """Bring the version to the destination, or find that it is there: then nothing was moved."""
+        same, consumed = await self._transfers[task.route].still_there(task, record.consumed), record.consumed
+        if same is not None and consumed is not None:
+            return verify.receipt(task, same, consumed.crc32c, at=int(self._now()), worker=self._name), None
         planned = plan(task.key, task.size, ends.writer.limits, self._part_bytes)
         precondition = self._assumed(task, ends, planned, record)
         look, source = Look(ends.writer, ends.rules), _Source(ends.reader, task)

@@ -16,6 +16,7 @@ from common.storage.base import Absent, Body, Matches
 from common.telemetry import get_logger
 from worker.carry import LENIENT
 from worker.lanes import Lane
+from worker.unchanged import still_there
 from worker.unsized import write
 from worker.whole import Whole, mismatch
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from common.objects import Span, StoredObject
+    from common.state.records import Receipt
     from common.state.uploads import Uploads
     from common.steps import OnStep
     from common.storage.base import PartReceipt, Precondition, Reader, Upload, Writer
@@ -70,6 +72,10 @@ class Transfer:
         if plan.part_bytes is None:
             return await self._whole(task, plan, precondition)
         return await _Parts(self, task, plan, precondition, await self.at_source(task)).move()
+
+    async def still_there(self, task: Task, consumed: Receipt | None) -> StoredObject | None:
+        """The destination's object, where the version has the bytes of the copy that the receipt names (`worker.unchanged`)."""
+        return await still_there(task, consumed, self.reader, self.writer, self.budget)
 
     async def discard(self, task: Task) -> None:
         """Free what an earlier attempt left at the service, when nobody will go on with it: unfinished uploads are billed."""

@@ -31,6 +31,10 @@ def _everything(headers: Headers) -> Headers:
     return headers
 
 
+def _never(_one: str, _other: str) -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What a backend can do, as data. Sizes in bytes."""
@@ -56,6 +60,9 @@ class Limits:
     reads_by_key: bool = True
     """A pinned read fails once the key holds another version; False: the version is found without its key, which may mean
     something else by now. Who is about to write over something asks `stat` first."""
+    may_be_same: Callable[[str, str], bool] = _never
+    """Whether two version tokens differ only in what may change without the bytes. Such a version is compared with what was
+    copied before anything is written."""
     tells_changes: bool = False
     """The reader is a `ChangesReader`."""
     keeps_metadata: bool = True

@@ -18,7 +18,7 @@ from common.errors import ChecksumMismatch, InvalidName, Refused, SourceChanged,
 from common.objects import StoredObject
 from common.storage.base import LARGEST_READ, MIB, Content, Fault, Limits, Page
 from common.storage.file_listing import LeftOut, walk
-from common.storage.file_note import describe, read_note, stat_file, token
+from common.storage.file_note import describe, may_be_same, read_note, stat_file, token
 from common.storage.file_tree import Tree, encoded, failure, is_gone, segments
 from common.storage.file_writer import FileWriter
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from common.storage.file_listing import Entry
     from common.transport.http import Transport
 
-LIMITS = Limits(largest_object=2**63 - 1, largest_put=64 * MIB, parallel_parts=True)
+LIMITS = Limits(largest_object=2**63 - 1, largest_put=64 * MIB, parallel_parts=True, may_be_same=may_be_same)
 PAGE = 1000
 
 

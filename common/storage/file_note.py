@@ -48,6 +48,8 @@ _LARGEST_CRC32C = 2**32 - 1
 _LARGEST_NUMBERS = (2**63 - 1, -(2**63))
 """Size and time of a file, at their longest."""
 
+_TOKEN = re.compile(r"(-?\d+-\d+-\d+)(--?\d+)?")
+
 _types = mimetypes.MimeTypes()
 _COMPRESSED = {
     "gzip": "application/gzip",
@@ -99,7 +101,25 @@ def stat_file(tree: Tree, key: str) -> StoredObject | None:
 
 
 def token(status: os.stat_result) -> str:
-    """Changes with every edit that the filesystem's clock can tell from the one before, and with every replacement."""
+    """Changes with every edit that the filesystem's clock can tell from the one before, and with every replacement. Who writes a
+    file in place may put its modification time back, but not its change time: that is told where it is another.
+    """
+    plain = _plain(status)
+    return plain if status.st_ctime_ns == status.st_mtime_ns else f"{plain}-{status.st_ctime_ns}"
+
+
+def is_version(status: os.stat_result, version: str) -> bool:
+    """Whether the file is of this version; also of one that an older release has noted, without the change time."""
+    return version in (token(status), _plain(status))
+
+
+def may_be_same(one: str, other: str) -> bool:
+    """Whether the two versions of a file differ in its change time alone: a link, a new owner or mode move it as an edit does."""
+    first, second = _TOKEN.fullmatch(one), _TOKEN.fullmatch(other)
+    return first is not None and second is not None and first[1] == second[1]
+
+
+def _plain(status: os.stat_result) -> str:
     return f"{status.st_mtime_ns}-{status.st_size}-{status.st_ino}"
 
 

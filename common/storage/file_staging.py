@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from common.errors import InvalidName, ObjectError, PreconditionFailed, Unavailable
-from common.storage.file_note import room_for_notes, token
+from common.storage.file_note import is_version, room_for_notes
 from common.storage.file_tree import STAGING, failure, is_gone, told
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class Staging:
         with self._tree.directory([STAGING]) as directory, _locked(parent):
             there = _look(target, parent)
             self._tree.look_at_case(target, parent)
-            if there is None or not stat.S_ISREG(there.st_mode) or token(there) != version.token:
+            if there is None or not stat.S_ISREG(there.st_mode) or not is_version(there, version.token):
                 raise PreconditionFailed(f"{key!r} is not the version that was seen")
             os.rename(name, target, src_dir_fd=directory, dst_dir_fd=parent)
 

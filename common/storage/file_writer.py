@@ -32,7 +32,6 @@ from common.errors import (
     Unavailable,
     UploadLost,
 )
-from common.objects import Headers
 from common.storage.base import MIB, Absent, PartReceipt
 from common.storage.file_note import MOST_ROOM, Note, describe, kept, source_mode, stat_file, write_note
 from common.storage.file_staging import Staging
@@ -43,7 +42,7 @@ from common.telemetry import get_logger
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from common.objects import StoredObject
+    from common.objects import Headers, StoredObject
     from common.storage.base import Body, Limits, Precondition, Upload
     from common.storage.file_staging import Filesystem
     from common.storage.file_tree import Tree
@@ -140,13 +139,11 @@ class FileWriter:
         try:
             with self._staging.file(name) as descriptor:
                 write_all(descriptor, body.data, 0)
-                stored = self._finish(descriptor, key, body.headers, body.crc32c)
-            self._publish(name, key, steps, precondition)
+                return self._appear(descriptor, name, key, Note(body.headers, body.crc32c), precondition)
         except OSError as error:
             raise failure(error, self._tree.path(steps)) from error
         finally:
             self._staging.remove(name)
-        return stored
 
     def _begin(self, key: str, size: int, headers: Headers, precondition: Precondition, token: str | None) -> FileUpload:
         segments(key)
@@ -157,22 +154,31 @@ class FileWriter:
         name = self._staging.create(size) if token is None else token
         return FileUpload(self, self._staging, name=name, key=key, size=size, headers=headers, precondition=precondition)
 
-    def _finish(self, descriptor: int, key: str, headers: Headers, crc32c: int) -> StoredObject:
+    def _appear(self, descriptor: int, name: str, key: str, about: Note, precondition: Precondition) -> StoredObject:
+        """Give the file, whose bytes are there and compared, all that it keeps beside them, and its name. It is described as it
+        is afterwards: its name, and the loss of the one in the staging directory, move its change time.
+        """
+        note = self._finish(descriptor, key, about)
+        self._publish(name, key, segments(key), precondition)
+        self._staging.remove(name)
+        return describe(key, os.fstat(descriptor), note)
+
+    def _finish(self, descriptor: int, key: str, about: Note) -> Note:
         """Time, note, mode, disk: in this order, since the note names the time, a mode may forbid to write a note, and the disk
         is to have all of it.
         """
         known = self._learn()
-        modified = of_file(headers.metadata)
+        modified = of_file(about.headers.metadata)
         moment = time.time_ns() if modified is None else modified
         os.utime(descriptor, ns=(moment, moment))
-        note = Note(headers if known.room else Headers(), crc32c)
+        note = about if known.room else Note(crc32c=about.crc32c)
         if known.room:
             write_note(descriptor, note, key, known.room)
-        mode = source_mode(headers.metadata)
+        mode = source_mode(about.headers.metadata)
         if mode is not None and known.modes is not None:
             os.fchmod(descriptor, mode & known.modes)
         os.fsync(descriptor)
-        return describe(key, os.fstat(descriptor), note)
+        return note
 
     def _publish(self, name: str, key: str, steps: Sequence[bytes], precondition: Precondition) -> None:
         """Give the finished file its name, and put the name on the disk."""
@@ -248,12 +254,10 @@ class FileUpload:
         try:
             with self._staging.file(self.token) as descriptor:
                 _compare(self._key, _checksum(descriptor, self._size), crc32c)
-                stored = self._writer._finish(descriptor, self._key, self._headers, crc32c)  # noqa: SLF001 - one backend, two classes
-            self._writer._publish(self.token, self._key, segments(self._key), self._precondition)  # noqa: SLF001
+                about = Note(self._headers, crc32c)
+                return self._writer._appear(descriptor, self.token, self._key, about, self._precondition)  # noqa: SLF001 - one backend, two classes
         except OSError as error:
             raise self._failure(error) from error
-        self._staging.remove(self.token)
-        return stored
 
     def _failure(self, error: OSError) -> ObjectError:
         if is_gone(error):

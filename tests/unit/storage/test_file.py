@@ -99,7 +99,8 @@ async def test_the_version_changes_with_the_file(root: Path, reader: FileReader)
     os.utime(path, ns=(0, 1_700_000_000_123_456_789))
     first = await reader.stat("file")
     assert first is not None
-    assert first.version.token == f"1700000000123456789-5-{path.stat().st_ino}"
+    status = path.stat()
+    assert first.version.token == f"1700000000123456789-5-{status.st_ino}-{status.st_ctime_ns}"
     assert first.modified == datetime(2023, 11, 14, 22, 13, 20, 123456, tzinfo=UTC)
 
     # When it is replaced by another of the same size and time
@@ -235,7 +236,7 @@ async def test_the_content_type_is_guessed_from_the_name(root: Path, reader: Fil
 
 def test_a_time_that_no_calendar_has_is_no_time() -> None:
     # Given a file from the year 30,000
-    status: Any = SimpleNamespace(st_mtime_ns=884_541_600_000 * 10**9, st_size=1, st_ino=2, st_mode=0o100644)
+    status: Any = SimpleNamespace(st_mtime_ns=884_541_600_000 * 10**9, st_ctime_ns=1, st_size=1, st_ino=2, st_mode=0o100644)
 
     # When it is described
     # Then the listing does not end for it
