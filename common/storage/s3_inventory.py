@@ -11,7 +11,8 @@ A checkpoint names the manifest, the file and the line, so a scan goes on in the
 come meanwhile. It begins with a character that comes before every key: should the route be listed as usual from then on, that
 listing begins at its beginning.
 
-In memory: two pieces of a file as it is stored, and one that is inflated; whatever the bucket's size.
+In memory: two pieces of a file as it is stored, one that is inflated, and a line; whatever the bucket's size, and whatever the
+files hold: somebody else may be able to write them.
 """
 
 from __future__ import annotations
@@ -29,12 +30,12 @@ from common.cancelling import cancel
 from common.errors import ChecksumMismatch, LocationMissing, Refused, SourceMissing
 from common.location import Location
 from common.objects import Span
-from common.storage.base import MIB, Page
+from common.storage.base import MIB, Fault, Page
 from common.storage.s3_listing import as_listed, decoded
 from common.storage.s3_manifest import Manifest
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 
     from common.objects import StoredObject, Version
     from common.storage.base import Content, Reader
@@ -44,6 +45,12 @@ if TYPE_CHECKING:
 PIECE = 4 * MIB
 """What is read at once, and at most what is inflated at once."""
 PAGE = 1000
+STEP = 64 * 1024
+"""What is handed to the inflater at once. It copies what it has not used each time that it stops, and may stop at every byte."""
+LONGEST_LINE = 256 * 1024
+"""Bytes. A key has at most 1,024, each written as three, and a list of access rights some 20 KiB; a line of more is none."""
+LARGEST_MANIFEST = 16 * MIB
+"""Some 50,000 files; S3 makes one for each million objects or so."""
 MANIFEST = "manifest.json"
 _DAY = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\dZ/manifest\.json")
 _BEHIND_DAYS = "3"
@@ -124,8 +131,11 @@ class Inventory:
             async with aclosing(self._rows(file, done)) as pages:
                 async for rows in pages:
                     done += len(rows)
-                    found = self._below(manifest.rows(rows, f"the inventory's file {file.key!r}"))
-                    yield Page(as_listed(found, [row[0] for row in found]), str(_Place(place.manifest, number, done)))
+                    good, odd = manifest.rows(rows, f"the inventory's file {file.key!r}")
+                    found = self._below(good)
+                    faults = [_fault(row, file) for row in self._below(odd)]
+                    objects = as_listed(found, [row[0] for row in found])
+                    yield Page(objects, str(_Place(place.manifest, number, done)), faults)
         yield Page((), None)
 
     async def _newest(self) -> str:
@@ -144,8 +154,13 @@ class Inventory:
         return self._prefix + newest
 
     async def _read_manifest(self, key: str) -> Manifest | None:
+        found = await self._files.stat(key)
+        if found is None:
+            return None
+        if found.size > LARGEST_MANIFEST:
+            raise Refused(f"s3://{self._bucket}/{key} has {found.size} bytes: a manifest has at most {LARGEST_MANIFEST}")
         try:
-            content = await self._files.read(key, None, None)
+            content = await self._files.read(key, None, found.version)
         except SourceMissing:
             return None
         return Manifest.read(content.data, f"s3://{self._bucket}/{key}", self._source.bucket)
@@ -165,6 +180,7 @@ class Inventory:
             async for piece in pieces:
                 lines = (rest + piece).split(b"\n")
                 rest = lines.pop()
+                _look_at_length(rest, lines, file)
                 behind = min(skip, len(lines))
                 skip -= behind
                 for start in range(behind, len(lines), PAGE):
@@ -176,36 +192,26 @@ class Inventory:
         """The file piece by piece, the next one on its way meanwhile. Raises ChecksumMismatch at its end unless it is what the
         manifest says: until then whatever was read from it is at worst a task for an object that is not there.
         """
-        digest, inflater = hashlib.md5(usedforsecurity=False), zlib.decompressobj(wbits=31)
+        digest, inflating = hashlib.md5(usedforsecurity=False), _Inflating(file)
         async with aclosing(self._stored(file)) as stored:
             async for data in stored:
                 digest.update(data)
-                left, more = data, True
-                while left or more:
-                    if inflater.eof:  # another one behind it: a gzip file may be several in a row
-                        inflater = zlib.decompressobj(wbits=31)
-                    try:
-                        piece = inflater.decompress(left, PIECE)
-                    except zlib.error as error:
-                        raise ChecksumMismatch(f"the inventory's file {file.key!r} is damaged: {error}") from error
-                    left = inflater.unused_data if inflater.eof else inflater.unconsumed_tail
-                    more = len(piece) == PIECE and not inflater.eof
-                    if piece:
+                for start in range(0, len(data), STEP):
+                    for piece in inflating.pieces(data[start : start + STEP]):
                         yield piece
         if file.md5 and digest.hexdigest() != file.md5.lower():
             raise ChecksumMismatch(f"the inventory's file {file.key!r} does not have the MD5 that the manifest says")
-        if file.size and not inflater.eof:
+        if file.size and not inflating.ended:
             raise ChecksumMismatch(f"the inventory's file {file.key!r} ends in the middle")
 
     async def _stored(self, file: File) -> AsyncGenerator[bytes, None]:
-        spans = [Span(start, min(start + PIECE, file.size)) for start in range(0, file.size, PIECE)]
         ahead: asyncio.Task[Content] | None = None
         try:
-            for number, span in enumerate(spans):
-                content = await (ahead or self._files.read(file.key, span, None))
+            for start in range(0, file.size, PIECE):
+                content = await (ahead or self._piece(file, start))
                 ahead = None
-                if number + 1 < len(spans):
-                    ahead = asyncio.create_task(self._files.read(file.key, spans[number + 1], None))
+                if start + PIECE < file.size:
+                    ahead = asyncio.create_task(self._piece(file, start + PIECE))
                 yield content.data
         except SourceMissing as error:
             raise LocationMissing(
@@ -214,6 +220,56 @@ class Inventory:
         finally:
             if ahead is not None:
                 await cancel(ahead)
+
+    async def _piece(self, file: File, start: int) -> Content:
+        return await self._files.read(file.key, Span(start, min(start + PIECE, file.size)), None)
+
+
+class _Inflating:
+    """A gzip file, which may be several in a row, some of them empty."""
+
+    def __init__(self, file: File) -> None:
+        self._file = file
+        self._inflater = zlib.decompressobj(wbits=31)
+
+    @property
+    def ended(self) -> bool:
+        return self._inflater.eof
+
+    def pieces(self, data: bytes) -> Iterator[bytes]:
+        """What these bytes inflate to: in few pieces, of at most PIECE and what a step of small files makes."""
+        small: list[bytes] = []
+        left, more = data, True
+        while left or more:
+            if self._inflater.eof:
+                self._inflater = zlib.decompressobj(wbits=31)
+            piece = self._more(left)
+            left = self._inflater.unused_data if self._inflater.eof else self._inflater.unconsumed_tail
+            more = len(piece) == PIECE and not self._inflater.eof
+            small.append(piece)
+            if len(piece) >= STEP:
+                yield b"".join(small)
+                small.clear()
+        yield b"".join(small)
+
+    def _more(self, data: bytes) -> bytes:
+        try:
+            return self._inflater.decompress(data, PIECE)
+        except zlib.error as error:
+            raise ChecksumMismatch(f"the inventory's file {self._file.key!r} is damaged: {error}") from error
+
+
+def _look_at_length(rest: bytes, lines: Sequence[bytes], file: File) -> None:
+    longest = max(len(rest), len(lines[0]) if lines else 0)  # only the first may have begun in another piece
+    if longest > LONGEST_LINE:
+        raise Refused(
+            f"the inventory's file {file.key!r} is not what an inventory holds: a line of {longest} bytes or more, "
+            f"where {LONGEST_LINE} are allowed"
+        )
+
+
+def _fault(row: Row, file: File) -> Fault:
+    return Fault(row[0], Refused(f"the inventory's file {file.key!r} lists {row[0][:200]!r} without an ETag or a size"))
 
 
 def _split(lines: Sequence[bytes], file: File) -> list[list[str]]:

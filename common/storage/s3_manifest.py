@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from common.errors import Refused
+from common.storage.base import TIB
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,6 +17,10 @@ if TYPE_CHECKING:
     from common.storage.s3_listing import Row
 
 _NEEDED = ("Key", "Size", "LastModifiedDate", "ETag")
+LARGEST_FILE = 5 * TIB
+_SIZE = re.compile(r"[0-9]{1,19}").fullmatch
+_WIDTH = 5
+"""Of a row."""
 _CHANGE = "change the inventory's configuration (S3 console: Management, Inventory configurations)"
 
 
@@ -40,8 +46,12 @@ class Manifest:
             said: dict[str, Any] = json.loads(body)
             of, kind, schema = str(said["sourceBucket"]), str(said["fileFormat"]), str(said["fileSchema"])
             files = tuple(File(str(file["key"]), int(file["size"]), str(file.get("MD5checksum") or "")) for file in said["files"])
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise Refused(f"{name} is not the manifest of an inventory: {error!r}") from error
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
+            raise Refused(f"{name} is not the manifest of an inventory: {repr(error)[:200]}") from error
+        if any(not 0 <= file.size <= LARGEST_FILE for file in files):
+            raise Refused(
+                f"{name} is not the manifest of an inventory: a file of more than {LARGEST_FILE} bytes, or of less than none"
+            )
         if of != bucket:
             raise Refused(f"{name} is an inventory of the bucket {of[:80]!r}, the route's source is {bucket!r}")
         if kind.upper() != "CSV":
@@ -53,8 +63,9 @@ class Manifest:
             raise Refused(f"{name} lists all versions and does not say which is the latest: {_CHANGE} to current versions only")
         return cls(name, files, columns)
 
-    def rows(self, lines: Sequence[Sequence[str]], where: str) -> list[Row]:
-        """What a listing says of the objects on these lines: of several versions only the latest, and no delete markers.
+    def rows(self, lines: Sequence[Sequence[str]], where: str) -> tuple[list[Row], list[Row]]:
+        """What a listing says of the objects on these lines: of several versions only the latest, and no delete markers; apart
+        from these, those without what an object needs.
 
         The workers pin what they read by its ETag and not by its version id: of an object that has changed since the inventory
         was made they bring what is there now.
@@ -68,8 +79,14 @@ class Manifest:
                 place = columns.index(column)
                 lines = [line for line in lines if line[place].lower() == wanted]
         key, modified, tag, size = (columns.index(name) for name in ("Key", "LastModifiedDate", "ETag", "Size"))
-        if not all(line[tag] and line[size].isdecimal() for line in lines):
-            raise Refused(f"{where} has a line without an ETag or a size")
+        places = [key, modified, tag, size]
         if "StorageClass" in columns:
-            return list(map(itemgetter(key, modified, tag, size, columns.index("StorageClass")), lines))
-        return [(line[key], line[modified], line[tag], line[size], "") for line in lines]
+            places.append(columns.index("StorageClass"))
+        sound = [line for line in lines if line[tag] and _SIZE(line[size])]
+        flawed = [line for line in lines if not (line[tag] and _SIZE(line[size]))] if len(sound) < len(lines) else []
+        return _taken(sound, places), _taken(flawed, places)
+
+
+def _taken(lines: Sequence[Sequence[str]], places: Sequence[int]) -> list[Row]:
+    rows = map(itemgetter(*places), lines)
+    return list(rows) if len(places) == _WIDTH else [(*row, "") for row in rows]

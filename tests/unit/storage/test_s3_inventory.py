@@ -201,7 +201,8 @@ def _another_byte(data: bytes) -> bytes:
         (lambda data: gzip.compress(gzip.decompress(data) + table([line("in/b")])), ChecksumMismatch),
         (lambda _: b"not gzip at all", ChecksumMismatch),
         (lambda _: gzip.compress(b'"photos","in/\xff","7","","e1","S"\n'), Refused),
-        (lambda _: gzip.compress(b'"photos","in/a","many","","e1","S"\n'), Refused),
+        (lambda _: gzip.compress(b"\n\n"), Refused),
+        (lambda _: gzip.compress(b'"photos","in/' + b"a" * 300_000), Refused),
         (lambda _: gzip.compress(b'"photos","in/a\nb","7","","e1","S"\n'), Refused),
     ],
 )
@@ -215,6 +216,67 @@ async def test_a_damaged_file_is_an_error(shelf: Shelf, damage: Callable[[bytes]
     # When it is listed
     # Then that is never taken for the end of the listing
     with pytest.raises(error):
+        await listed(shelf.inventory())
+
+
+@pytest.mark.parametrize(("size", "tag"), [("", "e1"), ("many", "e1"), ("-1", "e1"), ("1" * 20, "e1"), ("7", "")])
+async def test_a_line_without_what_an_object_needs_fails_alone(shelf: Shelf, size: str, tag: str) -> None:
+    # Given an odd line among others, and one that is not below the location
+    odd = ["photos", "in/odd+one", size, MOMENT, tag, "STANDARD"]
+    elsewhere = ["photos", "out/odd", size, MOMENT, tag, "STANDARD"]
+    await shelf.deliver("2026-11-20T01-00Z", [gzip.compress(table([line("in/a"), odd, elsewhere, line("in/z")]))])
+    # When the inventory is listed
+    pages = [page async for page in shelf.inventory().pages(None)]
+    # Then the others come, and that one is named with the file that it stands in
+    assert keys_of(pages) == ["a", "z"]
+    (fault,) = [fault for page in pages for fault in page.faults]
+    assert fault.key == "odd one"
+    assert "data/2026-11-20T01-00Z-0.csv.gz" in str(fault.error)
+
+
+async def test_a_line_without_an_end_is_refused_when_it_is_too_long(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a file of 1 MB that inflates to a GiB, all of it one line
+    member = gzip.compress(bytes(2**26), 9)
+    read: list[int] = []
+    pieces = s3_inventory._Inflating.pieces
+
+    def noted(self: Any, data: bytes) -> Any:
+        for piece in pieces(self, data):
+            read.append(len(piece))
+            yield piece
+
+    monkeypatch.setattr(s3_inventory._Inflating, "pieces", noted)
+    await shelf.deliver("2026-11-20T01-00Z", [member * 16])
+    # When it is listed, then it is refused by name, and hardly any of it is inflated
+    with pytest.raises(Refused, match=r"data/2026-11-20T01-00Z-0\.csv\.gz.*a line of"):
+        await listed(shelf.inventory())
+    assert sum(read) <= s3_inventory.PIECE
+
+
+@pytest.mark.parametrize("content", [b"", b"x"])
+async def test_many_small_files_in_one_are_read_in_one_go(shelf: Shelf, content: bytes) -> None:
+    # Given 2 MB of gzip files in a row, each with nothing or one letter in it, and one with an object
+    many = gzip.compress(content) * 100_000
+    ended = gzip.compress(b"\n") if content else b""
+    await shelf.deliver("2026-11-20T01-00Z", [many + ended + gzip.compress(table([line("in/a")]))])
+    # When they are listed, then that does not take the square of their number
+    if content:
+        with pytest.raises(Refused, match="a line of 1 fields"):
+            await listed(shelf.inventory())
+    else:
+        assert [key for key, *_ in await listed(shelf.inventory())] == ["a"]
+
+
+@pytest.mark.parametrize("size", [-1, 10**30, float("inf"), 6 * 2**40])
+async def test_a_manifest_of_impossible_files_is_refused(shelf: Shelf, size: float) -> None:
+    await shelf.deliver("2026-11-20T01-00Z", [], files=[{"key": "list.csv.gz", "size": size, "MD5checksum": ""}])
+    with pytest.raises(Refused, match="is not the manifest of an inventory"):
+        await listed(shelf.inventory())
+
+
+async def test_a_manifest_is_not_read_whatever_its_size(shelf: Shelf) -> None:
+    await shelf.put(f"{FOLDER}2026-11-20T01-00Z/manifest.json", b"[" * (s3_inventory.LARGEST_MANIFEST + 1))
+    with pytest.raises(Refused, match="a manifest has at most"):
         await listed(shelf.inventory())
 
 
