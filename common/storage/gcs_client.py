@@ -10,7 +10,6 @@ import base64
 import json
 import re
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -22,7 +21,7 @@ from common.storage.base import Absent
 from common.storage.google_errors import STATUSES, explanation
 from common.storage.metadata import MOST_METADATA, fitting
 from common.storage.names import SOURCE_MODIFIED
-from common.storage.source_time import GSUTIL_MTIME, MTIME, as_gsutil, as_rclone_on_gcs, of_file
+from common.storage.source_time import GSUTIL_MTIME, MTIME, as_gsutil, as_rclone_on_gcs, moment, of_file
 from common.transport.aws import encode_query
 from common.transport.google import STORAGE_SCOPE, Anonymous, GoogleTokens, identity, send
 from common.transport.http import Request, retry_after
@@ -121,14 +120,13 @@ class GcsClient:
 
     def stored(self, resource: dict[str, Any]) -> StoredObject:
         """The object that a resource describes (https://cloud.google.com/storage/docs/json_api/v1/objects#resource)."""
-        updated = resource.get("updated")
         crc32c, md5 = resource.get("crc32c"), resource.get("md5Hash")
         carried = {field: resource[name] for field, name in _CARRIED.items() if resource.get(name)}
         return StoredObject(
             key=resource["name"][len(self.prefix) :],
             size=int(resource["size"]),
             version=Version(str(resource["generation"])),
-            modified=datetime.fromisoformat(updated).astimezone(UTC) if updated else None,
+            modified=moment(resource.get("updated")),
             headers=Headers(**carried, metadata=resource.get("metadata") or {}),
             crc32c=int.from_bytes(base64.b64decode(crc32c), "big") if crc32c else None,
             md5=base64.b64decode(md5).hex() if md5 else None,

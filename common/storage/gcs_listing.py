@@ -6,14 +6,15 @@ https://cloud.google.com/storage/docs/json_api/v1/objects/list
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from common.errors import LocationMissing, Refused, SourceMissing, Unavailable
 from common.objects import StoredObject, Version
 from common.storage.base import MIB, Fault, Page
+from common.storage.gcs_parts import STAGING, is_staged
 from common.storage.key_order import Forward, Tokens
 from common.storage.listed import Listed
+from common.storage.source_time import moment
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -33,9 +34,11 @@ async def pages(client: GcsClient, after: str | None) -> AsyncIterator[Page]:
     name = client.name("")
     forward, tokens = Forward(name), Tokens(name)
     unfit: list[Fault] = []
+    staged = 0
     while True:
-        objects, faults, token = await _page(client, after, [("maxResults", "1000")], tokens.next)
+        objects, faults, ours, token = await _page(client, after, [("maxResults", "1000")], tokens.next)
         unfit += faults
+        staged += ours
         tokens.came(token)
         if tokens.pages == 1 and objects and objects.keys[0] == after:
             objects = objects[1:]  # startOffset is included
@@ -47,21 +50,22 @@ async def pages(client: GcsClient, after: str | None) -> AsyncIterator[Page]:
                 )
             forward.page(objects.keys)
         if objects or token is None:
-            yield Page(objects, objects.keys[-1] if token is not None else None, unfit)
-            unfit = []
+            left_out = {"staging": staged} if staged else {}
+            yield Page(objects, objects.keys[-1] if token is not None else None, unfit, left_out)
+            unfit, staged = [], 0
         if token is None:
             return
 
 
 async def first_key(client: GcsClient, after: str) -> str | None:
     """Of the objects behind `after`, which is no key, the first one's key; None where there is none."""
-    objects, _, _ = await _page(client, after, [("maxResults", "1")], None)
+    objects, *_ = await _page(client, after, [("maxResults", "1")], None)
     return objects.keys[0] if objects else None
 
 
 async def _page(
     client: GcsClient, after: str | None, query: Sequence[tuple[str, str]], token: str | None
-) -> tuple[Listed, list[Fault], str | None]:
+) -> tuple[Listed, list[Fault], int, str | None]:
     asked = [("prefix", client.prefix), *query, ("fields", _FIELDS)]
     if after is not None:
         asked.append(("startOffset", client.prefix + after))
@@ -77,9 +81,9 @@ async def _page(
         raise Unavailable(f"cannot list {client.name('')!r}: the answer is not a listing: {error!r}") from error
 
 
-def read(body: bytes, prefix: str) -> tuple[Listed, list[Fault], str | None]:
-    """The objects in an answer's body, keys without the location's prefix; entries that are none; the next page's token, None at
-    the last.
+def read(body: bytes, prefix: str) -> tuple[Listed, list[Fault], int, str | None]:
+    """The objects in an answer's body, keys without the location's prefix; entries that are none; how many are uploads of
+    ours, under way or left behind; the next page's token, None at the last.
 
     Raises ValueError, KeyError, TypeError or AttributeError for what is no listing of what is below the prefix.
     """
@@ -88,6 +92,10 @@ def read(body: bytes, prefix: str) -> tuple[Listed, list[Fault], str | None]:
     cut = len(prefix)
     if outside := [item["name"] for item in items if not item["name"].startswith(prefix)]:
         raise ValueError(f"it has {outside[0]!r}, which is not below {prefix!r}")
+    staged = 0
+    if STAGING in "\0".join(item["name"] for item in items):
+        entries, items = items, [item for item in items if not is_staged(item["name"])]
+        staged = len(entries) - len(items)
     faults = [_unfit(item, cut) for item in items if not _whole(item)]
     if faults:
         items = [item for item in items if _whole(item)]
@@ -100,11 +108,11 @@ def read(body: bytes, prefix: str) -> tuple[Listed, list[Fault], str | None]:
             key=keys[place],
             size=sizes[place],
             version=Version(tokens[place]),
-            modified=_moment(items[place].get("updated")),
+            modified=moment(items[place].get("updated")),
             storage_class=items[place].get("storageClass"),
         )
 
-    return Listed(keys, tokens, sizes, make), faults, answer.get("nextPageToken")
+    return Listed(keys, tokens, sizes, make), faults, staged, answer.get("nextPageToken")
 
 
 def _whole(item: dict[str, Any]) -> bool:
@@ -115,11 +123,3 @@ def _whole(item: dict[str, Any]) -> bool:
 def _unfit(item: dict[str, Any], cut: int) -> Fault:
     name = item["name"]
     return Fault(name[cut:], Refused(f"cannot read {name!r}: the listing has it without a size or a generation"))
-
-
-def _moment(text: str | None) -> datetime | None:
-    """For people only; a time that nobody can read is no reason to leave an object behind."""
-    try:
-        return datetime.fromisoformat(text).astimezone(UTC) if text else None
-    except (ValueError, OverflowError):
-        return None

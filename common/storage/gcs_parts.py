@@ -36,6 +36,10 @@ if TYPE_CHECKING:
 STAGING = ".brigade/uploads/"
 """Below the prefix of the location: an identity may be confined to that. A lifecycle rule can name it."""
 
+is_staged = re.compile(r"(?:.*/)?\.brigade/uploads/[0-9a-f]{32}", re.DOTALL).fullmatch
+"""Whether a name, with whatever prefix, is that of an upload under way or left behind: ours, and no object. Anything else that a
+user keeps in a folder of that name is his."""
+
 _TOKEN = re.compile(r"parts:([0-9a-f]{32}):(.{1,2048})", re.DOTALL)
 _UPLOAD_ID = re.compile(rb"<UploadId>([^<]{1,2048})</UploadId>")
 _CARRIED = {

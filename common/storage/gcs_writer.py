@@ -46,7 +46,7 @@ class GcsWriter:
         return self._client.resource(response, "look at", key)
 
     async def put(self, key: str, body: Body, precondition: Precondition) -> StoredObject:
-        self.check(key)
+        self._check_new(key)
         resource = self._resource(key, body.headers) | {"crc32c": as_text(body.crc32c)}
         boundary = secrets.token_hex(16)
         kind = body.headers.content_type or "application/octet-stream"
@@ -65,7 +65,7 @@ class GcsWriter:
         return self.proven(response, key, len(body.data), body.crc32c)
 
     async def begin(self, key: str, size: int, headers: Headers, precondition: Precondition, token: str | None = None) -> Upload:
-        self.check(key)
+        self._check_new(key)
         resource = self._resource(key, headers)
         if token is not None and gcs_parts.names_parts(token):
             return gcs_parts.GcsParts(self, self._client, key, size, resource, precondition=precondition, token=token)
@@ -103,6 +103,11 @@ class GcsWriter:
 
     def _resource(self, key: str, headers: Headers) -> dict[str, Any]:
         return resource_fields(headers) | {"name": self._client.prefix + key}
+
+    def _check_new(self, key: str) -> None:
+        self.check(key)
+        if gcs_parts.is_staged(self._client.prefix + key):
+            raise InvalidName(f"{self._client.name(key)!r} has the name of an upload under way, which no listing of ours shows")
 
     def check(self, key: str) -> None:
         """Raises InvalidName for what GCS cannot hold."""

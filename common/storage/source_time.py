@@ -33,6 +33,16 @@ _FRACTION = re.compile(r"(?<=:\d\d)[.,](\d{1,9})\d*")
 _DECIMAL = re.compile(r"(-?)(\d{1,12})(?:\.(\d{0,9})\d*)?", re.ASCII)
 
 
+def moment(text: str | None) -> datetime | None:
+    """When a service says that an object was modified. For people only: a time that nobody can read, or of a year that no
+    calendar has, is no reason to leave an object behind.
+    """
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC) if text else None
+    except (ValueError, OverflowError, TypeError):
+        return None
+
+
 def since_epoch(moment: datetime, nanoseconds: int = 0) -> int:
     """Of a moment with a time zone, and what it cannot hold."""
     since = moment - _EPOCH

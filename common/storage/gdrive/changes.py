@@ -12,7 +12,7 @@ another of its name came or went, and that what a shortcut leads to has changed.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 
 from common.errors import Forbidden, Refused, SourceMissing, UploadLost
@@ -25,7 +25,7 @@ from common.telemetry import get_logger
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from common.objects import StoredObject
+    from common.storage.gdrive.listing import Entry
     from common.storage.gdrive.tree import Resource, Tree
 
 log = get_logger(__name__)
@@ -59,19 +59,22 @@ class Feed:
         self._walk: Walk | None = None
         self._everything = False
         self._begun = False
+        self.left_out: Counter[str] = Counter()
 
     @property
     def where(self) -> str:
         return self._walk.where if self._everything and self._walk else f"{MARK}{self._token}"
 
-    async def step(self) -> Sequence[StoredObject]:
+    async def step(self) -> Sequence[Entry]:
         if self._walk is None:
             return await self._page()
         found = await self._walk.step()
+        self.left_out.update(self._walk.left_out)
+        self._walk.left_out.clear()
         self._forward()
         return found
 
-    async def _page(self) -> Sequence[StoredObject]:
+    async def _page(self) -> Sequence[Entry]:
         """One page of the feed; the walk over the folders among it comes next."""
         await self._tree.root()
         answer = await self._asked()
@@ -145,7 +148,7 @@ class _Paths:
         changed = {folder.chain() for folder in found}
         return [folder for folder in found if not _within(folder.chain(), changed)]
 
-    async def files(self, items: Sequence[Resource], walked: set[tuple[str, ...]]) -> list[StoredObject]:
+    async def files(self, items: Sequence[Resource], walked: set[tuple[str, ...]]) -> list[Entry]:
         """Those that are below the location, without those that are below a folder that is walked anyway."""
         tree = self._tree
         together: dict[Folder, list[Resource]] = defaultdict(list)
@@ -154,13 +157,13 @@ class _Paths:
             if above is not None and not _within((*above.chain(), item["id"]), walked):
                 together[above].append(item)
         targets = await tree.targets(items)
-        found = []
+        found: list[Entry] = []
         for above, inside in together.items():
             wanted = {item["id"] for item in inside}
             for segment, item in (await self._segments(above, inside, Kind.FILE)).items():
                 target = targets.get(item["id"]) if item["mimeType"] == SHORTCUT else item
                 if item["id"] in wanted and target is not None:
-                    found.append(tree.stored(target, above.prefix + segment))
+                    found.append(tree.listed(target, above.prefix + segment))
         return found
 
     async def _above(self, item: Resource) -> Folder | None:

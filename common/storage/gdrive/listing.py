@@ -18,23 +18,22 @@ In memory: the folders that wait (some 300 bytes each), for each file of the fol
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from typing import TYPE_CHECKING, Protocol
 
-from common.errors import LocationMissing, Refused, SourceMissing
-from common.storage.base import Page
+from common.errors import LocationMissing, Refused, SourceMissing, Unavailable
+from common.objects import StoredObject
+from common.storage.base import Fault, Page
 from common.storage.gdrive import names
 from common.storage.gdrive.resource import SHORTCUT
 from common.storage.gdrive.tree import PAGE, Kind
-from common.telemetry import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from common.objects import StoredObject
     from common.storage.gdrive.tree import Folder, Resource, Tree
 
-log = get_logger(__name__)
+Entry = StoredObject | Fault
 
 PARENTS = 20
 """Folders in one query: what a URL of 2 KB holds."""
@@ -53,7 +52,12 @@ class Source(Protocol):
         """From here on everything that no step has brought yet is brought, and perhaps more."""
         ...
 
-    async def step(self) -> Sequence[StoredObject]: ...
+    @property
+    def left_out(self) -> Counter[str]:
+        """What the steps have left out, by reason; whoever has counted it takes it away."""
+        ...
+
+    async def step(self) -> Sequence[Entry]: ...
 
 
 class Listing:
@@ -62,7 +66,7 @@ class Listing:
     def __init__(self, source: Source, cursor: str | None) -> None:
         self.cursor = cursor
         self._source = source
-        self._ready: deque[StoredObject] = deque()
+        self._ready: deque[Entry] = deque()
         self._behind = ""
         self._pages = 0
         self._ended = False
@@ -75,12 +79,15 @@ class Listing:
             before = self._source.where
             self._ready.extend(await self._source.step())
             self._behind = before
-        objects = [self._ready.popleft() for _ in range(min(PAGE, len(self._ready)))]
+        entries = [self._ready.popleft() for _ in range(min(PAGE, len(self._ready)))]
+        left_out = dict(self._source.left_out)
+        self._source.left_out.clear()
         self._ended = not self._ready and self._source.ended
         self._pages += 1
         behind = self._behind if self._ready else self._source.where
         self.cursor = None if self._ended else f"{behind}{_CUT}{self._pages}"
-        return Page(objects, self.cursor)
+        objects = [entry for entry in entries if isinstance(entry, StoredObject)]
+        return Page(objects, self.cursor, [entry for entry in entries if isinstance(entry, Fault)], left_out)
 
 
 def place(after: str) -> str:
@@ -94,7 +101,7 @@ class Walk:
     def __init__(self, tree: Tree, folders: Sequence[Folder]) -> None:
         self._tree = tree
         self._waiting = sorted(folders, key=_order, reverse=True)
-        self._left_out = 0
+        self.left_out: Counter[str] = Counter()
         self._alone: set[Folder] = set()
         """Of those that wait, the ones that are asked for one by one."""
         self._empty: set[str] = set()
@@ -125,7 +132,7 @@ class Walk:
     def where(self) -> str:
         return "/".join(self._group.folders[0].chain()) if self._group is not None else ""
 
-    async def step(self) -> Sequence[StoredObject]:
+    async def step(self) -> Sequence[Entry]:
         if self._group is None:
             return ()
         try:
@@ -143,9 +150,8 @@ class Walk:
             silent = self._silent(self._group)
             self._alone |= silent
             self._waiting += sorted([*self._group.below, *silent], key=_order, reverse=True)
-            self._left_out += self._group.left_out
+            self.left_out.update(self._group.left_out)
             self._next_group()
-            self._say_what_was_left_out()
         return found
 
     def _silent(self, group: _Group) -> set[Folder]:
@@ -155,15 +161,6 @@ class Walk:
             return {folder for folder in silent if folder.id not in self._empty}
         self._empty |= {folder.id for folder in silent}
         return set()
-
-    def _say_what_was_left_out(self) -> None:
-        if self.ended and self._left_out:
-            log.info(
-                "documents and shortcuts were left out: natives and shortcuts of the route's source_options say so",
-                action="drive_left_out",
-                location=str(self._tree.location),
-                count=self._left_out,
-            )
 
     def _without_those_gone(self, group: _Group, error: SourceMissing) -> None:
         """One of the folders was deleted meanwhile, and Drive does not say which: they are asked for one by one."""
@@ -194,7 +191,7 @@ class _Group:
         self.brought: set[str] = set()
         """Ids of the folders of which something has come."""
         self.ended = False
-        self.left_out = 0
+        self.left_out: Counter[str] = Counter()
         self._tree = tree
         self._places: dict[str, list[Folder]] = defaultdict(list)
         for folder in folders:
@@ -205,11 +202,12 @@ class _Group:
         self._twice: set[int] = set()
         self._held: list[Resource] = []
 
-    async def step(self) -> Sequence[StoredObject]:
+    async def step(self) -> Sequence[Entry]:
         if self._counting:
             await self._count()
             return ()
-        items, following = await self._tree.children(self.folders, self._token)
+        answer, following = await self._tree.children(self.folders, self._token)
+        items = [item for item in answer if not _lacking(item)]
         at_once = self._token is None and following is None
         if following is not None and not self._counted:
             self._look(items)
@@ -221,8 +219,8 @@ class _Group:
         found = await self._named([*segments, *(self._told_apart(held) if following is None else [])])
         self.brought.update(parent for item in items for parent in self._parents(item))
         self._held, self._token, self.ended = held, following, following is None
-        self.left_out += sum(self._tree.kind(item) is None for item in items)
-        return found
+        self.left_out.update(_reason(item) for item in items if self._tree.kind(item) is None)
+        return [*found, *(self._fault(item) for item in answer if _lacking(item))]
 
     @property
     def begun(self) -> bool:
@@ -230,7 +228,7 @@ class _Group:
 
     async def _count(self) -> None:
         items, following = await self._tree.children(self.folders, self._token, _NAMES)
-        self._look(items)
+        self._look([item for item in items if not _lacking(item)])
         self._token, self._counting, self._counted = following, following is not None, following is None
 
     def _look(self, items: Sequence[Resource]) -> None:
@@ -257,16 +255,21 @@ class _Group:
             segments |= names.told_apart(self._tree.entry(item) for item in group)
         return [(item, segments[item["id"]]) for item in items]
 
-    async def _named(self, items: Sequence[tuple[Resource, str]]) -> list[StoredObject]:
+    def _fault(self, item: Resource) -> Fault:
+        folder = next(iter(self._above(item)), self.folders[0])
+        key = f"{folder.prefix}{item.get('name') or item.get('id') or '?'}"
+        return Fault(key, Unavailable(f"cannot list {self._tree.name(key)!r}: Drive names an entry without {_lacking(item)}"))
+
+    async def _named(self, items: Sequence[tuple[Resource, str]]) -> list[Entry]:
         """The files among these; the folders among them are put on the pile of the walk, once nothing can fail any more."""
         tree = self._tree
         files = [(item, segment) for item, segment in items if tree.kind(item) is Kind.FILE]
         targets = await tree.targets([item for item, _ in files])
-        found = []
+        found: list[Entry] = []
         for item, segment in files:
             target = targets.get(item["id"]) if item["mimeType"] == SHORTCUT else item
             if target is not None:
-                found += [tree.stored(target, place.prefix + segment) for place in self._above(item)]
+                found += [tree.listed(target, place.prefix + segment) for place in self._above(item)]
         for item, segment in items:
             if tree.kind(item) is Kind.FOLDER:
                 below = [tree.below(place, segment, item) for place in self._above(item)]
@@ -286,12 +289,21 @@ async def _folders_in(tree: Tree, folder: Folder) -> list[Folder]:
             page, token = await tree.children([folder], token)
         except SourceMissing:
             return []
-        items += [item for item in page if tree.kind(item) is Kind.FOLDER]
+        items += [item for item in page if not _lacking(item) and tree.kind(item) is Kind.FOLDER]
         if token is None:
             break
     segments = names.told_apart(tree.entry(item) for item in items)
     found = [tree.below(folder, segments[item["id"]], item) for item in items]
     return sorted((each for each in found if each is not None), key=_order)
+
+
+def _lacking(item: Resource) -> str:
+    """What the entry needs to be placed at all, and has not; nothing where it has all."""
+    return " or ".join(name for name in ("id", "name", "mimeType") if not isinstance(item.get(name), str))
+
+
+def _reason(item: Resource) -> str:
+    return "shortcut" if item["mimeType"] == SHORTCUT else "document"
 
 
 def _order(folder: Folder) -> tuple[str, ...]:

@@ -5,11 +5,11 @@ https://developers.google.com/workspace/drive/api/reference/rest/v3/files#resour
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from common.objects import StoredObject, Version
 from common.storage.gdrive import properties
+from common.storage.source_time import moment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,15 +37,24 @@ def version(resource: Mapping[str, Any]) -> Version:
 
 def stored(resource: Mapping[str, Any], key: str) -> StoredObject:
     """The object that a resource with FIELDS describes. Raises KeyError or ValueError for one that lacks what every file has."""
-    modified = resource.get("modifiedTime")
     headers, crc32c = properties.headers(resource)
     return StoredObject(
         key=key,
-        size=int(resource.get("size", 0)),
+        size=_size(resource),
         version=version(resource),
-        modified=datetime.fromisoformat(modified).astimezone(UTC) if modified else None,
+        modified=moment(resource.get("modifiedTime")),
         headers=headers,
         crc32c=crc32c,
         md5=str(resource["md5Checksum"]).lower() if resource.get("md5Checksum") else None,
         digests={"sha256": str(resource["sha256Checksum"]).lower()} if resource.get("sha256Checksum") else {},
     )
+
+
+def _size(resource: Mapping[str, Any]) -> int:
+    """Only what has no bytes of its own may have no size: of anything else it is not known, which is not none."""
+    if "size" not in resource and str(resource["mimeType"]).startswith(NATIVE):
+        return 0
+    size = int(resource["size"])
+    if size < 0:
+        raise ValueError(f"the size {size}")
+    return size

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from common.errors import LocationMissing, SourceMissing, Unavailable
 from common.objects import UNSIZED
+from common.storage.base import Fault
 from common.storage.gdrive import names
 from common.storage.gdrive.natives import FORMATS, Natives
 from common.storage.gdrive.quota import UNITS_LIST
@@ -188,12 +189,19 @@ class Tree:
             return None
         return None if found.get("trashed") else found
 
+    def listed(self, item: Resource, key: str) -> StoredObject | Fault:
+        """The same for a listing: a file that is described as none can be fails alone."""
+        try:
+            return self.stored(item, key)
+        except Unavailable as error:
+            return Fault(key, error)
+
     def stored(self, item: Resource, key: str) -> StoredObject:
         """The object that a file is; of a document the export that will be made of it."""
         try:
             found = stored(item, key)
         except (KeyError, ValueError, TypeError) as error:
-            raise Unavailable(f"cannot list {self.location}: Drive describes a file without {error}") from error
+            raise Unavailable(f"cannot use {self.name(key)!r}: Drive describes the file without {error}") from error
         export = self.natives.export(item["mimeType"])
         if export is None:
             return found

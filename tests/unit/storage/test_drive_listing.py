@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from common.errors import LocationMissing, Refused, Unavailable
 from common.objects import UNSIZED
-from common.storage.gdrive import listing
+from common.storage.gdrive import listing, tree
 from common.storage.gdrive.control import User
 from common.storage.gdrive.names import ESCAPE
 from tests.fakes.drive import DriveServer, Fault, Kind
@@ -467,3 +468,75 @@ async def test_a_folder_that_goes_while_it_is_to_be_asked_for_alone_is_left_out(
 
         # Then the others are listed
         assert await keys(reader) == ["a/file", "b/file"]
+
+
+@pytest.mark.parametrize("page_limit", [None, 2])
+@pytest.mark.parametrize(
+    ("lacks", "key", "word"),
+    [
+        ("size", "sub/odd", "size"),
+        ("version", "sub/odd", "version"),
+        ("name", "sub/odd-id", "name"),
+        ("mimeType", "sub/odd", "mimeType"),
+    ],
+)
+async def test_an_odd_entry_fails_alone(
+    server: DriveServer, monkeypatch: pytest.MonkeyPatch, lacks: str, key: str, word: str, page_limit: int | None
+) -> None:
+    # Given a folder with a file of which Drive leaves something out, among others
+    server.settings.page_limit = page_limit
+    place = server.folder("sub")
+    for name in ("a", "odd", "z"):
+        server.put(name, b"x", parent=place)
+    search = tree.Tree._search
+
+    async def lacking(self: Any, *arguments: Any) -> Any:
+        items, following = await search(self, *arguments)
+        for item in items:
+            if item["name"] == "odd":
+                for name in (lacks, *(("headRevisionId", "md5Checksum") if lacks == "version" else ())):
+                    item.pop(name, None)
+                item["id"] = "odd-id"
+        return items, following
+
+    monkeypatch.setattr(tree.Tree, "_search", lacking)
+
+    # When it is listed
+    async with reading(server, "root") as reader:
+        pages = [page async for page in reader.list()]
+
+    # Then the others come, and it is named
+    assert sorted(item.key for page in pages for item in page.objects) == ["sub/a", "sub/z"]
+    (fault,) = [fault for page in pages for fault in page.faults]
+    assert fault.key == key
+    assert word in str(fault.error)
+
+
+async def test_a_time_that_nobody_can_read_is_none(server: DriveServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.put("a", b"x")
+    search = tree.Tree._search
+
+    async def odd(self: Any, *arguments: Any) -> Any:
+        items, following = await search(self, *arguments)
+        return [{**item, "modifiedTime": "10000-01-01T00:00:00.000Z"} for item in items], following
+
+    monkeypatch.setattr(tree.Tree, "_search", odd)
+    async with reading(server, "root") as reader:
+        (found,) = await listed(reader)
+    assert (found.key, found.modified) == ("a", None)
+
+
+async def test_what_is_left_out_is_counted_by_its_reason(server: DriveServer) -> None:
+    # Given a file among two documents and a shortcut, in two folders
+    place = server.folder("sub")
+    server.document("letter", {DOCX: b"docx"}, parent=place)
+    server.document("sheet", {PDF: b"pdf"})
+    server.shortcut("elsewhere", server.put("file", b"x"), parent=place)
+
+    # When neither is wanted
+    async with reading(server, "root") as reader:
+        pages = [page async for page in reader.list()]
+
+    # Then each is counted, once
+    assert [item.key for page in pages for item in page.objects] == ["file"]
+    assert sum((Counter(page.left_out) for page in pages), Counter()) == {"document": 2, "shortcut": 1}

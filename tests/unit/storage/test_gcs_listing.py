@@ -102,6 +102,28 @@ async def test_an_entry_that_lacks_something_fails_alone(field: str) -> None:
     assert "'in/b'" in str(only.faults[0].error)
 
 
+async def test_uploads_under_way_are_no_objects() -> None:
+    # Given a bucket that is the destination of two routes, and a user who has a folder of the same name
+    number = "0123456789abcdef" * 2
+    staged = [f"in/.brigade/uploads/{number}", f"in/deep/.brigade/uploads/{number}"]
+    theirs = [f"in/.brigade/uploads/{number}/x", "in/.brigade/uploads/notes", "in/.brigade/x", f"in/x.brigade/uploads/{number}"]
+    client: Any = Client(
+        page(*sorted(["in/.a", *staged, *theirs]), token="1"), page(f"in/y/.brigade/uploads/{number}", token="2"), page("in/z")
+    )
+    # When it is listed as a source
+    pages = [one async for one in gcs_listing.pages(client, None)]
+    # Then ours are counted and left out, and nothing else is
+    assert sorted(item.key for one in pages for item in one.objects) == sorted([".a", *(name[3:] for name in theirs), "z"])
+    assert [dict(one.left_out) for one in pages] == [{"staging": 2}, {"staging": 1}]
+
+
+@pytest.mark.parametrize("text", ["yesterday", "10000-01-01T00:00:00Z", "", None, 7])
+def test_a_time_that_nobody_can_read_is_none(text: Any) -> None:
+    body = json.dumps({"items": [{"name": "a", "size": "3", "generation": "17", "updated": text}]}).encode()
+    (item,) = gcs_listing.read(body, "")[0]
+    assert item.modified is None
+
+
 def test_what_an_entry_says() -> None:
     (item,) = gcs_listing.read(page("in/\u00fc"), "in/")[0]
     assert (item.key, item.size, item.version.token) == ("\u00fc", 3, "17")

@@ -266,3 +266,25 @@ async def test_a_prefix_that_leaves_no_room_is_said_at_once(server: GcsServer, t
 
     # Then nothing was asked
     assert server.requests == {}
+
+
+async def test_what_a_dead_upload_left_is_no_object(server: GcsServer, writer: Writer, transport: Transport) -> None:
+    # Given an upload that was put together, and whose worker died before the rename; and an object that is done
+    upload, receipts = await ready(writer)
+    server.faults.add(Fault(Kind.STATUS, operation="move", status=503))
+    with pytest.raises(Unavailable):
+        await upload.complete(receipts, CHECKSUM)
+    await writer.put("done", Body(b"x", google_crc32c.value(b"x"), Headers()), Absent())
+
+    # When the bucket is the source of another route
+    location = Location("gs", "demo", "")
+    reader = gcs.reader(location, StoreOptions(endpoint=server.url), Settings(google=Google(project="test")), transport)
+    pages = [page async for page in reader.list()]
+
+    # Then what is ours is counted and left out
+    assert [item.key for page in pages for item in page.objects] == ["in/done"]
+    assert [dict(page.left_out) for page in pages] == [{"staging": 1}]
+
+    # And no object of a user can have such a name: it would never be seen again
+    with pytest.raises(InvalidName, match="upload under way"):
+        await writer.put(f"{STAGING}{'0' * 32}", Body(b"x", google_crc32c.value(b"x"), Headers()), Absent())
