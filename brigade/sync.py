@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import click
 
 from brigade import progress, sync_run
 from brigade.embedded import Pair, redis_program, state_directory
 from brigade.invocation import Invocation, examples, pass_invocation, run
-from common.config import LogSettings
+from common.config import LogSettings, StoreOptions
 from common.errors import SettingsError
-from common.location import Location, as_utf8
+from common.location import Location, as_utf8, meant
 from common.telemetry import configure
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 _ENDPOINTS = {
     "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
     "gs": ("STORAGE_EMULATOR_HOST",),
     "gdrive": ("GDRIVE_ENDPOINT",),
 }
+_TABLES = {"tags"}
+"""Settings that are no single value."""
 MOST_PROCESSES = 8
 """By default. More are rarely faster on one machine; --processes may say otherwise."""
 
@@ -44,6 +47,16 @@ MOST_PROCESSES = 8
 @click.option("--slots", type=click.IntRange(1, 10_000), help="Objects in flight per process. [default: 128]")
 @click.option("--source-endpoint", metavar="URL", help="Where the source's service is, if not at its provider.")
 @click.option("--destination-endpoint", metavar="URL", help="The same for the destination.")
+@click.option(
+    "--source-option",
+    "source_given",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A setting of the source, as in brigade.toml: region=eu-central-1, anonymous=true. May be repeated.",
+)
+@click.option(
+    "--destination-option", "destination_given", multiple=True, metavar="NAME=VALUE", help="The same for the destination."
+)
 @click.option("--natives", type=click.Choice(["skip", "export"]), help="Google documents on Drive. [default: skip]")
 @click.option("--shortcuts", type=click.Choice(["skip", "follow"]), help="Shortcuts on Drive. [default: skip]")
 @click.option(
@@ -63,6 +76,8 @@ def sync(
     slots: int | None,
     source_endpoint: str | None,
     destination_endpoint: str | None,
+    source_given: tuple[str, ...],
+    destination_given: tuple[str, ...],
     natives: str | None,
     shortcuts: str | None,
     state_dir: Path | None,
@@ -77,8 +92,14 @@ def sync(
     Credentials come from the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, GCP_CREDENTIALS, GDRIVE_TOKEN, …) or from
     what the machine has (profiles, instance roles, application default credentials). Routes in brigade.toml play no part.
     """
-    of_drive = {"natives": natives, "shortcuts": shortcuts}
-    route = _route(source, destination, {"endpoint": source_endpoint, **of_drive}, {"endpoint": destination_endpoint})
+    at_source = _options("--source-option", source_given)
+    at_destination = _options("--destination-option", destination_given)
+    source_endpoint = source_endpoint or cast("str | None", at_source.get("endpoint"))
+    destination_endpoint = destination_endpoint or cast("str | None", at_destination.get("endpoint"))
+    of_source = {"endpoint": source_endpoint, "natives": natives, "shortcuts": shortcuts}
+    named = {option: value for option, value in of_source.items() if value is not None}
+    of_destination = {"endpoint": destination_endpoint} if destination_endpoint else {}
+    route = _route(source, destination, {**at_source, **named}, {**at_destination, **of_destination})
     ends = Location.parse(str(route["source"])), Location.parse(str(route["destination"]))
     redis_program()
     given = {"SYSTEM_MAX_WORKERS": slots, "BRIGADE_PROCESSES": processes}
@@ -97,28 +118,59 @@ def _endpoint(environ: Mapping[str, str], location: Location) -> str | None:
 
 
 def _route(
-    source: str, destination: str, source_options: Mapping[str, str | None], destination_options: Mapping[str, str | None]
+    source: str, destination: str, source_options: Mapping[str, object], destination_options: Mapping[str, object]
 ) -> dict[str, object]:
     faults: list[str] = []
     route: dict[str, object] = {"name": "sync"}
     for name, text in (("source", source), ("destination", destination)):
         try:
-            text = as_utf8(text if "://" in text else f"file://{os.path.abspath(text)}")  # noqa: PTH100, PLW2901 - resolves ".."
-            text.encode()
-            location = Location.parse(text)
+            route[name] = str(_end(text, written=name == "destination"))
         except UnicodeEncodeError:
             faults.append(f"{name.upper()}: is not UTF-8: give the directory a name that is")
         except ValueError as error:
             faults.append(f"{name.upper()}: {error}")
-        else:
-            if location.scheme == "memory":
-                faults.append(f"{name.upper()}: memory:// lives in one process: write s3://, gs:// or file:///")
-            if location.scheme == "file" and not Path(os.fsdecode(location.prefix.encode())).is_dir():
-                faults.append(f"{name.upper()}: there is no directory {location.prefix}: create it, or mount what belongs there")
-            route[name] = str(location)
     if faults:
         raise SettingsError(faults)
     for name, options in (("source_options", source_options), ("destination_options", destination_options)):
         if given := {option: value for option, value in options.items() if value is not None}:
             route[name] = given
     return route
+
+
+def _end(text: str, *, written: bool) -> Location:
+    """A location, or a directory by its path. Raises ValueError that says what to write instead."""
+    if "://" not in text and not os.path.lexists(text):
+        if better := meant(text):
+            raise ValueError(f"there is no directory {text!r} here: did you mean {better}?")
+        if text.startswith("~"):
+            raise ValueError(f"a shell leaves ~ as it is within quotes: write {os.path.expanduser(text)}")  # noqa: PTH111
+    whole = as_utf8(text if "://" in text else f"file://{os.path.abspath(text)}")  # noqa: PTH100 - resolves ".."
+    whole.encode()
+    location = Location.parse(whole)
+    if location.scheme == "memory":
+        raise ValueError("memory:// lives in one process: write s3://, gs:// or file:///")
+    if location.scheme == "file":
+        _check_directory(Path(os.fsdecode(location.prefix.encode())), written=written)
+    return location
+
+
+def _check_directory(path: Path, *, written: bool) -> None:
+    if path.is_dir():
+        return
+    if path.exists():
+        raise ValueError(f"{path} is a file, and directories are copied: write {path.parent}")
+    remedy = f"create it (mkdir -p {shlex.quote(str(path))})" if written else "check its name"
+    raise ValueError(f"there is no directory {path}: {remedy}, or mount what belongs there")
+
+
+def _options(name: str, given: Sequence[str]) -> dict[str, object]:
+    """NAME=VALUE as brigade.toml has them. Raises SettingsError for a name that is none, with those that are."""
+    found: dict[str, object] = {}
+    for text in given:
+        option, equals, value = text.partition("=")
+        field = StoreOptions.model_fields.get(option)
+        if not equals or field is None or option in _TABLES:
+            known = ", ".join(sorted(set(StoreOptions.model_fields) - _TABLES))
+            raise SettingsError([f"{name} {text.partition('=')[0]}: write NAME=VALUE, with one of these names: {known}"])
+        found[option] = {"true": True, "false": False}.get(value, value) if field.annotation is bool else value
+    return found

@@ -15,6 +15,7 @@ from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from brigade import preflight
 from brigade.embedded import Pair, claim_directory, embedded_redis, locked
 from brigade.error_topic import Selection, forget, look
 from brigade.errors import described, line
@@ -106,6 +107,7 @@ async def run(plan: Plan, route: Mapping[str, Any], display: Display) -> int:
         plan.config.touch(mode=0o600)
         plan.config.write_text(route_as_toml(route), encoding="utf-8")
         configure(plan.settings("unix:///not/started/yet").log, OwnLog(log, Notes(display.note, "publisher")))
+        await preflight.check(plan.settings("unix:///not/started/yet"))
         async with embedded_redis(plan.directory, lock) as redis, AsyncExitStack() as stack:
             settings = plan.settings(redis.address)
             store = await Store.open(settings.redis)

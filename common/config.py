@@ -162,6 +162,10 @@ class StoreOptions(Shape):
     """S3 only: what a service that is not AWS is believed to do as AWS does. See common/storage/s3_dialect.py."""
     requester_pays: bool = False
     """S3 only: the account of these credentials is charged for what is read and written."""
+    anonymous: bool = False
+    """S3 and GCS: requests carry no identity, for buckets that are open to everybody."""
+    user_project: str | None = Field(default=None, pattern=r"^[a-z][a-z0-9.:-]{4,60}[a-z0-9]$")
+    """GCS only: the project that is charged for every request, as buckets want it where the requester pays."""
     storage_class: str | None = Field(default=None, pattern=r"^[A-Z][A-Z0-9_]{1,63}$")
     """S3 only, as a destination, like the next three. None: STANDARD."""
     encryption: Literal["AES256", "aws:kms"] | None = None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 SCHEMES = ("s3", "gs", "gdrive", "file", "memory")
 LARGEST_PREFIX = 1023
@@ -17,6 +18,28 @@ LARGEST_PREFIX = 1023
 _EXAMPLES = "s3://bucket/prefix, gs://bucket/prefix, gdrive://FOLDER_ID/folder or file:///directory"
 _FOLDER = re.compile(r"[A-Za-z0-9_-]{1,222}")
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,221}")
+_NAMES = r"(?P<bucket>[A-Za-z0-9][A-Za-z0-9._-]*)(?P<rest>/[^?#]*)?"
+_S3_HOST = r"s3(?:[.-](?:dualstack\.)?[a-z0-9-]+)?\.amazonaws\.com(?:\.cn)?"
+_SPELLINGS = tuple(
+    (re.compile(pattern, re.IGNORECASE), template)
+    for pattern, template in (
+        (rf"https?://{_S3_HOST}/{_NAMES}", "s3://{bucket}{rest}"),
+        (rf"https?://(?P<bucket>[A-Za-z0-9][A-Za-z0-9.-]*)\.{_S3_HOST}(?P<rest>/[^?#]*)?", "s3://{bucket}{rest}"),
+        (rf"https?://(?:[a-z0-9-]+\.)?console\.aws\.amazon\.com/s3/buckets/{_NAMES}", "s3://{bucket}"),
+        (rf"https?://storage\.(?:googleapis|cloud\.google)\.com/{_NAMES}", "gs://{bucket}{rest}"),
+        (r"https?://(?P<bucket>[A-Za-z0-9][A-Za-z0-9._-]*)\.storage\.googleapis\.com(?P<rest>/[^?#]*)?", "gs://{bucket}{rest}"),
+        (rf"https?://console\.cloud\.google\.com/storage/browser/{_NAMES}", "gs://{bucket}{rest}"),
+        (r"https?://drive\.google\.com/(?:drive/)?(?:u/[0-9]+/)?folders/(?P<id>[A-Za-z0-9_-]+)", "gdrive://{id}"),
+        (r"https?://drive\.google\.com/.*[?&]id=(?P<id>[A-Za-z0-9_-]+)", "gdrive://{id}"),
+        (r"https?://drive\.google\.com/(?:drive/)?(?:u/[0-9]+/)?(?:my-drive)?$", "gdrive://root"),
+        (rf"s3[an]?:/{{0,3}}{_NAMES}", "s3://{bucket}{rest}"),
+        (rf"(?:gs|gcs|google|googlestorage):/{{0,3}}{_NAMES}", "gs://{bucket}{rest}"),
+        (r"(?:gdrive|drive|googledrive):/{0,3}(?P<id>[A-Za-z0-9_-]+)(?P<rest>/[^?#]*)?", "gdrive://{id}{rest}"),
+        (r"file:/{0,2}(?P<rest>/[^/].*)", "file://{rest}"),
+        (r"local:(?P<rest>/.*)", "file://{rest}"),
+    )
+)
+"""How the schemes are spelt elsewhere (Hadoop's s3a and s3n, gcs, rclone's remotes), and addresses from a browser."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +58,12 @@ class Location:
     def parse(cls, text: str) -> Location:
         """The location that `str` writes. Raises ValueError that says what to write instead, without repeating credentials."""
         scheme, separator, rest = text.partition("://")
-        if not separator:
-            raise ValueError(f"a location starts with its scheme: write {_EXAMPLES}")
-        if scheme not in SCHEMES:
-            raise ValueError(f"unknown scheme {scheme[:20]!r}: write {_EXAMPLES}")
+        scheme = scheme.lower()
+        if not separator or scheme not in SCHEMES:
+            if better := meant(text):
+                raise ValueError(f"{_shown(text)} is not a location: did you mean {better}?")
+            what = f"unknown scheme {scheme[:20]!r}" if separator else "a location starts with its scheme"
+            raise ValueError(f"{what}: write {_EXAMPLES}")
         if scheme == "file":
             return cls(scheme, "", _directory(rest))
         bucket, _, prefix = rest.partition("/")
@@ -47,7 +72,9 @@ class Location:
         if scheme == "gdrive":
             return cls(scheme, _folder(bucket), _folders(prefix))
         if not _BUCKET.fullmatch(bucket):
-            raise ValueError(f"{bucket[:80]!r} is not a bucket name: write {_EXAMPLES}")
+            better = bucket.strip()
+            hint = f"did you mean {scheme}://{better}?" if _BUCKET.fullmatch(better) else f"write {_EXAMPLES}"
+            raise ValueError(f"{bucket[:80]!r} is not a bucket name: {hint}")
         return cls(scheme, bucket, _prefix(prefix))
 
     def holds(self, other: Location) -> bool:
@@ -61,6 +88,24 @@ class Location:
     def __str__(self) -> str:
         slash = "/" if self.bucket and self.prefix else ""
         return f"{self.scheme}://{self.bucket}{slash}{self.prefix}"
+
+
+def meant(text: str) -> str | None:
+    """The location that somebody most likely meant who wrote this: with another spelling of the scheme, or an address from the
+    browser. None where there is nothing to be guessed.
+    """
+    text = text.strip()
+    for pattern, template in _SPELLINGS:
+        if match := pattern.match(text):
+            rest = {name: unquote(value) for name, value in match.groupdict(default="").items()}
+            return template.format(**rest).rstrip("/")
+    return None
+
+
+def _shown(text: str) -> str:
+    """For a message: an address may have credentials in it, or a signature behind its question mark."""
+    bare = re.sub(r"(?<=//)[^/@]*@", "", text).partition("?")[0]
+    return repr(bare[:120])
 
 
 def as_utf8(text: str) -> str:

@@ -120,13 +120,14 @@ async def work(settings: Settings, on_step: OnStep = ignore) -> int:
 
 
 async def _look_ahead(route: Route, settings: Settings, transport: Transport, shared: Shared) -> None:
-    """Raises SettingsError for what would refuse every object of the route; what may pass is met again, object by object."""
+    """Say what would refuse every object of the route. It does not keep the worker from its other routes, and the route itself is
+    held after a few objects, and tried again by itself (worker.holding).
+    """
     try:
         await ready(route, settings, transport, shared)
     except ObjectError as error:
-        if not error.retryable:
-            raise SettingsError([f"route {route.name}: {error}"]) from error
-        log.warning("a destination cannot be looked at yet", action="destination_away", route=route.name, error=str(error))
+        fields = {"action": "destination_unready", "route": route.name, "category": error.category.value, "error": str(error)}
+        log.error("a destination takes nothing as it stands", **fields)  # noqa: TRY400 - expected: the text says it all
 
 
 async def _patiently(open_one: Callable[[], Awaitable[Queue]]) -> Queue:

@@ -8,18 +8,19 @@ at a time; only the span is in memory.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from collections import Counter
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from common.checksums import crc32c
-from common.errors import ChecksumMismatch, InvalidName, Refused, SourceChanged, SourceMissing
+from common.errors import ChecksumMismatch, InvalidName, LocationMissing, Refused, SourceChanged, SourceMissing
 from common.objects import StoredObject
 from common.storage.base import LARGEST_READ, MIB, Content, Fault, Limits, Page
 from common.storage.file_listing import LeftOut, walk
 from common.storage.file_note import describe, may_be_same, read_note, stat_file, token
-from common.storage.file_tree import Tree, encoded, failure, is_gone, segments
+from common.storage.file_tree import Tree, encoded, failure, is_gone, segments, told
 from common.storage.file_writer import FileWriter
 
 if TYPE_CHECKING:
@@ -44,6 +45,25 @@ def reader(location: Location, options: StoreOptions, settings: Settings, transp
 def writer(location: Location, options: StoreOptions, settings: Settings, transport: Transport) -> Writer:  # noqa: ARG001
     """A writer to the directory. Looks at once what the filesystem can do, and removes what crashed uploads left behind."""
     return FileWriter.open(Tree(location.prefix), LIMITS)
+
+
+async def ready(location: Location, options: StoreOptions, settings: Settings, transport: Transport) -> None:  # noqa: ARG001
+    """Raises ObjectError where nothing could be written: no such directory, no right to it, no room."""
+    await asyncio.to_thread(_ready, location.prefix)
+
+
+def _ready(root: str) -> None:
+    path = encoded(root)
+    with told(f"cannot write to {root!r}"):
+        if not os.path.isdir(path):  # noqa: PTH112 - names are bytes
+            raise LocationMissing(f"cannot write to {root!r}: there is no such directory; create it, or mount what belongs there")
+        if not os.access(path, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        room = os.statvfs(path)
+        if room.f_flag & os.ST_RDONLY:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        if not room.f_bavail or (room.f_files and not room.f_favail):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 class FileReader:

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import re
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from common.checksums import crc32c as checksum
-from common.errors import ChecksumMismatch, PreconditionFailed, SourceChanged, SourceMissing, Unavailable
+from common.errors import (
+    ChecksumMismatch,
+    Forbidden,
+    LocationMissing,
+    PreconditionFailed,
+    SourceChanged,
+    SourceMissing,
+    Unauthenticated,
+    Unavailable,
+)
 from common.objects import StoredObject, Version
 from common.storage import proof
 from common.storage.base import LARGEST_READ, MIB, TIB, Content, Limits
@@ -42,6 +52,7 @@ sequence. Above 8 MiB Google recommends a resumable upload, and a lost connectio
 PARALLEL = replace(LIMITS, smallest_part=5 * MIB, most_parts=10_000, parallel_parts=True)
 """Of the XML API's multipart uploads (gcs_parts.py)."""
 
+CREATE = "storage.objects.create"
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 _CRC32C = re.compile(r"crc32c=([A-Za-z0-9+/=]{8})")
 
@@ -52,6 +63,40 @@ def reader(location: Location, options: StoreOptions, settings: Settings, transp
 
 def writer(location: Location, options: StoreOptions, settings: Settings, transport: Transport) -> Writer:
     return GcsWriter(GcsClient(location, options, settings, transport), PARALLEL if options.parallel_uploads else LIMITS)
+
+
+async def ready(location: Location, options: StoreOptions, settings: Settings, transport: Transport) -> None:
+    """Raises ObjectError where nothing could be written: no such bucket, no credentials, a role that does not allow it.
+
+    Every identity may ask what it may do: https://cloud.google.com/storage/docs/json_api/v1/buckets/testIamPermissions. A service
+    that does not know the question is asked for a listing instead; that this may be forbidden says nothing about writing.
+    """
+    client = GcsClient(location, options, settings, transport)
+    response = await client.send("GET", client.permissions_url(CREATE))
+    if response.status == 200:
+        if CREATE not in _granted(response.body):
+            raise Forbidden(
+                f"cannot write to {client.name(None)!r}: this identity lacks {CREATE}; give it a role on the bucket "
+                "(roles/storage.objectUser)"
+            )
+        return
+    if response.status in (400, 403, 404, 405, 501):
+        response = await client.send("GET", client.list_url([("maxResults", "1"), ("prefix", client.prefix)]), expect=MIB)
+    if response.status == 200:
+        return
+    error = client.failure(response, "write to", None)
+    if isinstance(error, SourceMissing):
+        raise LocationMissing(f"{error}; check the bucket's name")
+    if isinstance(error, LocationMissing | Unauthenticated):
+        raise error  # of anything else a service that answers may think better: objects are tried with more patience than this
+
+
+def _granted(body: bytes) -> list[str]:
+    """Of the permissions that were asked for; an answer without any grants none."""
+    try:
+        return list(json.loads(body).get("permissions", []))
+    except (ValueError, AttributeError, TypeError) as error:
+        raise Unavailable(f"the answer about permissions is none: {error}") from error
 
 
 class GcsReader:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 from xml.sax.saxutils import unescape
 
+from common.advice import set_option
 from common.errors import ChecksumMismatch, Forbidden, ObjectError, RateLimited, Refused, Unavailable
 from common.objects import Headers, StoredObject, Version
 from common.storage.base import Absent
@@ -45,6 +46,16 @@ RESOURCE_BYTES = 256 * 1024
 
 _LARGEST = MOST_METADATA["gs"]
 _XML_ERROR = re.compile(rb"<Error><Code>([^<]{1,100})</Code><Message>([^<]*)</Message>")
+_OF_ROLES = frozenset({"forbidden", "insufficientPermissions", "AccessDenied"})
+_BY_REASON = {
+    "retentionPolicyNotMet": "the bucket's retention policy keeps the present object until it has run out",
+    "objectUnderActiveHold": "the present object is under a hold: release it, or leave it as it is",
+    "accountDisabled": "the project's account is disabled: see its billing",
+    "quotaExceeded": "a quota of the project is used up: see IAM & Admin, Quotas",
+    "countryBlocked": "Google does not serve this country",
+    "sslRequired": "the endpoint must be https",
+}
+"""https://cloud.google.com/storage/docs/json_api/v1/status-codes#403-forbidden"""
 _RATE_REASONS = {"rateLimitExceeded", "userRateLimitExceeded"}
 _CARRIED = {
     "content_type": "contentType",
@@ -69,7 +80,11 @@ class GcsClient:
         self.at_google = endpoint is None
         self._transport = transport
         # An emulator has no identities; a real token must not be sent to one.
-        self._tokens: TokenSource = Anonymous() if endpoint else GoogleTokens(partial(identity, settings.google, STORAGE_SCOPE))
+        anonymous = endpoint or options.anonymous
+        # The JSON API wants it in the query, the XML API in a header: https://cloud.google.com/storage/docs/requester-pays
+        self._project = [("userProject", options.user_project)] if options.user_project else []
+        self._payer = [("x-goog-user-project", options.user_project)] if options.user_project else []
+        self._tokens: TokenSource = Anonymous() if anonymous else GoogleTokens(partial(identity, settings.google, STORAGE_SCOPE))
 
     async def send(
         self,
@@ -79,7 +94,7 @@ class GcsClient:
         body: bytes = b"",
         expect: int = RESOURCE_BYTES,
     ) -> Response:
-        return await send(self._transport, self._tokens, Request(method, url, headers, body, expect))
+        return await send(self._transport, self._tokens, Request(method, url, [*headers, *self._payer], body, expect))
 
     def object_url(self, key: str, query: Sequence[tuple[str, str]] = ()) -> str:
         name = quote((self.prefix + key).encode("utf-8", "surrogateescape"), safe="")
@@ -87,6 +102,10 @@ class GcsClient:
 
     def list_url(self, query: Sequence[tuple[str, str]]) -> str:
         return self._with(f"{self.origin}/storage/v1/b/{quote(self.bucket, safe='')}/o", query)
+
+    def permissions_url(self, *permissions: str) -> str:
+        query = [("permissions", permission) for permission in permissions]
+        return self._with(f"{self.origin}/storage/v1/b/{quote(self.bucket, safe='')}/iam/testPermissions", query)
 
     def upload_url(self, query: Sequence[tuple[str, str]]) -> str:
         return self._with(f"{self.origin}/upload/storage/v1/b/{quote(self.bucket, safe='')}/o", query)
@@ -111,7 +130,7 @@ class GcsClient:
             kind = RateLimited
         elif response.status == 400 and (reason == "BadDigest" or _speaks_of_checksums(message)):
             kind = ChecksumMismatch
-        advice = "; check this identity's role on the bucket (roles/storage.objectUser)" if kind is Forbidden else ""
+        advice = f"; {advised}" if (advised := _advice(response.status, reason, message, kind)) else ""
         said = f": {message.rstrip('. ')}" if message else ""
         return kind(
             f"cannot {doing} {self.name(key)!r}: {response.status}{f' {reason}' if reason else ''}{said}{advice}",
@@ -141,7 +160,8 @@ class GcsClient:
             raise Unavailable(f"cannot {doing} {self.name(key)!r}: the answer is not an object's resource: {error!r}") from error
 
     def _with(self, url: str, query: Sequence[tuple[str, str]]) -> str:
-        return f"{url}?{encode_query(query)}" if query else url
+        asked = [*query, *self._project]
+        return f"{url}?{encode_query(asked)}" if asked else url
 
 
 def resource_fields(headers: Headers) -> dict[str, Any]:
@@ -170,6 +190,22 @@ def kept(headers: Headers) -> Headers:
 def _fits(metadata: Mapping[str, str]) -> bool:
     metadata = _with_times(metadata)
     return len("".join((*metadata, *metadata.values())).encode("utf-8", "surrogatepass")) <= _LARGEST
+
+
+def _advice(status: int, reason: str, message: str, kind: type[ObjectError]) -> str:
+    """What helps, as far as the reason tells; nothing where it does not. A role cures no retention policy."""
+    if reason in _BY_REASON:
+        return _BY_REASON[reason]
+    text = message.lower()
+    if "user project" in text or "requester pays" in text:
+        return f"the bucket's requester pays: {set_option('user_project', 'PROJECT')}"
+    if "organization's policy" in text or "vpc service controls" in text:
+        return "a perimeter of VPC Service Controls or an organization policy forbids it: its administrator can say which"
+    if "billing" in text:
+        return "billing is off or in arrears for the project: see its billing account"
+    if kind is Forbidden and (status == 401 or not reason or reason in _OF_ROLES):
+        return "check this identity's role on the bucket (roles/storage.objectUser)"
+    return ""
 
 
 def _speaks_of_checksums(message: str) -> bool:

@@ -120,6 +120,10 @@ def reader(location: Location, options: StoreOptions, settings: Settings, transp
     return MemoryReader(location)
 
 
+async def ready(location: Location, options: StoreOptions, settings: Settings, transport: Transport) -> None:
+    """Always."""
+
+
 def writer(location: Location, options: StoreOptions, settings: Settings, transport: Transport) -> Writer:  # noqa: ARG001
     """A writer to the store of that name, which need not exist yet."""
     return MemoryWriter(location)

@@ -30,6 +30,10 @@ class Backend(Protocol):
 
     def writer(self, location: Location, options: StoreOptions, settings: Settings, transport: Transport) -> Writer: ...
 
+    async def ready(self, location: Location, options: StoreOptions, settings: Settings, transport: Transport) -> None:
+        """Raises ObjectError where nothing could be written, for certain. A look that is forbidden itself proves nothing."""
+        ...
+
 
 class SharingBackend(Protocol):
     """The module of a backend whose workers tell each other what they do, because the service cannot keep them apart."""
@@ -107,12 +111,25 @@ def open_writer(
     return outside(RetryingWriter(inside(backend), Retrier(policy(settings.worker), sleep, dice, at_source=False)))
 
 
-async def ready(route: Route, settings: Settings, transport: Transport, shared: Shared | None = None) -> None:
-    """Raises ObjectError where it is known beforehand that nothing could ever be written to the route's destination. For most
-    backends the first write tells.
+async def ready(
+    route: Route,
+    settings: Settings,
+    transport: Transport,
+    shared: Shared | None = None,
+    *,
+    sleep: Sleep = asyncio.sleep,
+    dice: Random = random.random,
+) -> None:
+    """Raises ObjectError where it is known beforehand that nothing could be written to the route's destination: no such bucket or
+    directory, no credentials, no room, nobody who answers after a few tries.
     """
-    if sharing := SHARING.get(route.destination.scheme):
-        await sharing.ready(route.destination, route.destination_options, settings, transport, shared)
+    ends = route.destination, route.destination_options, settings, transport
+    sharing = SHARING.get(route.destination.scheme)
+
+    async def look() -> None:
+        await (sharing.ready(*ends, shared) if sharing else BACKENDS[route.destination.scheme].ready(*ends))
+
+    await Retrier(policy(settings.worker), sleep, dice, at_source=False).call("ready", "", look)
 
 
 def policy(worker: WorkerSettings) -> Policy:

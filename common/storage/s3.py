@@ -7,7 +7,14 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from common.errors import PreconditionFailed, SourceChanged, Unavailable
+from common.errors import (
+    LocationMissing,
+    PreconditionFailed,
+    SourceChanged,
+    SourceMissing,
+    Unauthenticated,
+    Unavailable,
+)
 from common.storage import proof
 from common.storage.base import LARGEST_READ, MIB, TIB, Content, Limits
 from common.storage.s3_client import S3Client
@@ -52,6 +59,23 @@ def reader(location: Location, options: StoreOptions, settings: Settings, transp
 def writer(location: Location, options: StoreOptions, settings: Settings, transport: Transport) -> Writer:
     client = S3Client(location, options, settings, transport)
     return S3Writer(client, replace(LIMITS, preconditions=client.dialect.believed), to_store(options))
+
+
+async def ready(location: Location, options: StoreOptions, settings: Settings, transport: Transport) -> None:
+    """Raises ObjectError where nothing could be written: no such bucket, no or wrong credentials, nobody who answers.
+
+    Whether these credentials may write can only be found out by writing. That they may not list says nothing about it.
+    """
+    client = S3Client(location, options, settings, transport)
+    query = [("list-type", "2"), ("max-keys", "1"), ("prefix", client.prefix)]
+    response = await client.send("GET", None, query=query, expect=MIB)
+    if response.status == 200:
+        return
+    error = client.failure(response, "write to", None)
+    if isinstance(error, SourceMissing):
+        raise LocationMissing(str(error))
+    if isinstance(error, LocationMissing | Unauthenticated):
+        raise error  # of anything else a service that answers may think better: objects are tried with more patience than this
 
 
 class S3Reader:

@@ -6,8 +6,8 @@ Codes: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
+from common.advice import set_option
 from common.errors import (
     Archived,
     ChecksumMismatch,
@@ -27,10 +27,10 @@ from common.errors import (
 )
 from common.storage.s3_answer import said
 from common.storage.s3_dialect import dialect
+from common.storage.s3_endpoint import S3Endpoint
 from common.storage.s3_headers import stored
 from common.storage.s3_spelling import Spelt
-from common.transport.aws import AmbientCredentials, Credentials, Signer, StaticCredentials, encode_path, encode_query
-from common.transport.http import Request, Response, retry_after
+from common.transport.http import Response, retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,10 +38,7 @@ if TYPE_CHECKING:
     from common.config import Settings, StoreOptions
     from common.location import Location
     from common.objects import StoredObject
-    from common.transport.aws import CredentialSource
     from common.transport.http import Transport
-
-DEFAULT_REGION = "us-east-1"
 
 _CODES: dict[str, type[ObjectError]] = {
     "NoSuchKey": SourceMissing,
@@ -70,6 +67,7 @@ _CODES: dict[str, type[ObjectError]] = {
     "ExpiredToken": Unauthenticated,
     "InvalidToken": Unauthenticated,
     "InvalidAccessKeyId": Unauthenticated,
+    "SignatureDoesNotMatch": Unauthenticated,
     "RequestTimeTooSkewed": Unauthenticated,
 }
 _STATUSES: dict[int, type[ObjectError]] = {
@@ -87,10 +85,19 @@ _ADVICE: dict[type[ObjectError], str] = {
     Forbidden: "check the permissions of these credentials and the bucket policy",
     Unauthenticated: "check that the credentials are right and have not expired, and this machine's clock",
     Archived: "restore the object from its archive tier first",
-    LocationMissing: "check the bucket's name and AWS_REGION",
+    LocationMissing: "check the bucket's name and its region",
 }
-_WRONG_KEY = "check AWS_SECRET_ACCESS_KEY, or the profile that the machine has"
-_TOO_NEW = 'if this service knows no conditions on writes or no checksums, set compat = "basic" for this end of the route'
+_BY_CODE = {
+    "SignatureDoesNotMatch": "check AWS_SECRET_ACCESS_KEY, or the profile that the machine has",
+    "RequestTimeTooSkewed": "this machine's clock is wrong by more than a quarter of an hour: set it",
+    "ExpiredToken": "sign in again (aws sso login), or renew AWS_SESSION_TOKEN",
+    "AccountProblem": "the AWS account itself is the trouble: ask its owner or AWS",
+    "AllAccessDisabled": "AWS has disabled this bucket: ask its owner or AWS",
+    "NotSignedUp": "the AWS account is not signed up for S3",
+    "ObjectLockConfigurationNotFoundError": "the bucket keeps its objects locked, and this one may not be written over",
+}
+"""What helps for one code, where its kind says too little or something else."""
+_TOO_NEW = f"if this service knows no conditions on writes or no checksums, {set_option('compat', 'basic')}"
 _SILENT_400 = "expired credentials, or an object under a key of its owner's (SSE-C), which nobody else can read"
 
 
@@ -100,34 +107,10 @@ class S3Client:
     def __init__(self, location: Location, options: StoreOptions, settings: Settings, transport: Transport) -> None:
         self.bucket = location.bucket
         self.prefix = location.prefix
-        self._transport = transport
-        self.region = options.region or settings.aws.region or DEFAULT_REGION
-        endpoint = options.endpoint or settings.aws.endpoint
-        at_aws = endpoint is None or (urlsplit(str(endpoint)).hostname or "").endswith((".amazonaws.com", ".amazonaws.com.cn"))
-        self.dialect = dialect(options, at_aws=at_aws)
+        self._endpoint = S3Endpoint(location.bucket, options, settings, transport)
+        self.dialect = dialect(options, at_aws=self._endpoint.at_aws)
         self._payer = [("x-amz-request-payer", "requester")] if options.requester_pays else []
-        self._virtual = options.addressing == "virtual" or (
-            # A dot in the name does not match the endpoint's wildcard certificate; other servers rarely answer to bucket
-            # host names.
-            options.addressing == "auto" and endpoint is None and "." not in self.bucket
-        )
-        parts = urlsplit(str(endpoint or f"https://s3.{self.region}.amazonaws.com").rstrip("/"))
-        host = parts.netloc.rpartition("@")[2]
-        self._host = f"{self.bucket}.{host}" if self._virtual else host
-        self._origin = f"{parts.scheme}://{self._host}"
-        self._root = parts.path if self._virtual else f"{parts.path}/{self.bucket}"
         self.spelt = Spelt(self._exists)
-        self._signer = Signer(self.region)
-        self._credentials: CredentialSource = AmbientCredentials()
-        if settings.aws.access_key_id and settings.aws.secret_access_key:
-            token = settings.aws.session_token
-            self._credentials = StaticCredentials(
-                Credentials(
-                    settings.aws.access_key_id,
-                    settings.aws.secret_access_key.get_secret_value(),
-                    token.get_secret_value() if token else None,
-                )
-            )
 
     async def send(
         self,
@@ -140,9 +123,8 @@ class S3Client:
         expect: int = 0,
     ) -> Response:
         """The answer to a signed request on the full key prefix + `key`, or on the bucket itself when `key` is None."""
-        return await self._send(
-            method, "" if key is None else self.prefix + key, query=query, headers=headers, body=body, expect=expect
-        )
+        whole = "" if key is None else self.prefix + key
+        return await self._send(method, whole, query=query, headers=headers, body=body, expect=expect)
 
     async def _send(
         self,
@@ -154,12 +136,8 @@ class S3Client:
         body: bytes = b"",
         expect: int = 0,
     ) -> Response:
-        path = f"{self._root}/{encode_path(whole_key)}"
-        encoded = encode_query(query)
-        credentials = await self._credentials.current()
-        signed = self._signer.headers(credentials, method, self._host, path, query=encoded, headers=[*headers, *self._payer])
-        url = f"{self._origin}{path}?{encoded}" if encoded else f"{self._origin}{path}"
-        return await self._transport.send(Request(method, url, signed, body, expect))
+        asked = [*headers, *self._payer]
+        return await self._endpoint.send(method, whole_key, query=query, headers=asked, body=body, expect=expect)
 
     async def head(self, key: str) -> StoredObject | None:
         """The object as it is now; None if there is none. A HEAD has no error body, and without s3:ListBucket a missing object is
@@ -190,14 +168,15 @@ class S3Client:
         message = told.get("Message", "")[:300].rstrip(". ")
         because = f": {message}" if message else ""
         advice = f"; {_ADVICE[kind]}" if kind in _ADVICE else ""
-        if code == "SignatureDoesNotMatch":
-            advice = f"; {_WRONG_KEY}"
+        if code in _BY_CODE:
+            advice = f"; {_BY_CODE[code]}"
         if self.dialect.extended and (response.status == 501 or b"nsupported header" in response.body):
             advice = f"; {_TOO_NEW}"
         elsewhere = response.headers.get("x-amz-bucket-region") or told.get("Region", "")
-        if elsewhere and elsewhere != self.region and kind in (LocationMissing, Unauthenticated):
+        if elsewhere and elsewhere != self._endpoint.region and kind in (LocationMissing, Unauthenticated):
             kind = LocationMissing
-            advice = f"; the bucket is in {elsewhere}, this route asks {self.region}: set AWS_REGION or the route's region"
+            asked = self._endpoint.region
+            advice = f"; the bucket is in {elsewhere}, this route asks {asked}: {set_option('region', elsewhere)}"
         return kind(
             f"cannot {doing} {what!r}: {response.status} {code}{because}{advice}",
             retry_after=retry_after(response),

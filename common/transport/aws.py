@@ -1,4 +1,4 @@
-"""AWS Signature Version 4, and where the credentials come from.
+"""AWS Signature Version 4, and the credentials it signs with (`aws_machine` has those of the machine).
 
 https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html. Written by hand because botocore's signer costs ten
 times as much as the rest of a small request; botocore's signer is the oracle of the tests.
@@ -6,7 +6,6 @@ times as much as the rest of a small request; botocore's signer is the oracle of
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import hmac
 import re
@@ -14,8 +13,6 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import quote
-
-from common.errors import Unauthenticated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,7 +23,6 @@ _ALGORITHM = "AWS4-HMAC-SHA256"
 _NARROW = re.compile(r"(?:\S+(?: \S+)*)?").fullmatch
 """A header's value as the signature wants it: no space at its ends, never two."""
 _PLAIN = re.compile(r"[A-Za-z0-9/_.~-]*").fullmatch
-_ADVICE = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or check this machine's AWS profile or role"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +36,14 @@ class Credentials:
 
 
 class CredentialSource(Protocol):
-    async def current(self) -> Credentials:
-        """Credentials that are valid now. Raises Unauthenticated when there are none, saying where they were looked for."""
+    async def current(self) -> Credentials | None:
+        """Credentials that are valid now; None: requests are not signed. Raises Unauthenticated when there are none, saying where
+        they were looked for.
+        """
+        ...
+
+    async def renewed(self, refused: Credentials) -> Credentials | None:
+        """Other credentials than those that a service refused; None when there are no others."""
         ...
 
 
@@ -54,50 +56,19 @@ class StaticCredentials:
     async def current(self) -> Credentials:
         return self._credentials
 
-
-class AmbientCredentials:
-    """Whatever the machine has: shared profile, web identity, container or instance role, in botocore's order.
-
-    botocore renews what expires; its look-ups block, so they run in a thread. The frozen pair is asked for before every
-    request, because an hour-long job outlives a session token.
-    """
-
-    def __init__(self) -> None:
-        self._found: object | None = None
-        self._lock = asyncio.Lock()
-
-    async def current(self) -> Credentials:
-        if self._found is None:
-            async with self._lock:
-                if self._found is None:
-                    self._found = await asyncio.to_thread(_look_for_credentials)
-        found = self._found
-        if hasattr(found, "refresh_needed") and found.refresh_needed():
-            return await asyncio.to_thread(_freeze, found)
-        return _freeze(found)
+    async def renewed(self, refused: Credentials) -> None:
+        """The settings are read once: there are no others."""
+        del refused
 
 
-def _look_for_credentials() -> object:
-    from botocore.exceptions import BotoCoreError  # noqa: PLC0415 - half a second, needed only without keys in the settings
-    from botocore.session import Session  # noqa: PLC0415
+class NoCredentials:
+    """For buckets that are open to everybody."""
 
-    try:
-        found = Session().get_credentials()
-    except BotoCoreError as error:
-        raise Unauthenticated(f"this machine's AWS credentials cannot be used: {error}; {_ADVICE}") from None
-    if found is None:
-        raise Unauthenticated(f"no AWS credentials: {_ADVICE}")
-    return found
+    async def current(self) -> None:
+        return None
 
-
-def _freeze(found: object) -> Credentials:
-    from botocore.exceptions import BotoCoreError  # noqa: PLC0415
-
-    try:
-        frozen = found.get_frozen_credentials()  # type: ignore[attr-defined]
-    except BotoCoreError as error:
-        raise Unauthenticated(f"this machine's AWS credentials cannot be renewed: {error}; {_ADVICE}") from None
-    return Credentials(frozen.access_key, frozen.secret_key, frozen.token)
+    async def renewed(self, refused: Credentials) -> None:
+        del refused
 
 
 def encode_path(path: str) -> str:

@@ -1,6 +1,6 @@
 """Which operation a request asks for. The names are those that faults, counters and tests use.
 
-buckets.list  buckets.insert  buckets.get  buckets.delete
+buckets.list  buckets.insert  buckets.get  buckets.delete  buckets.testIamPermissions
 list  get  get.media  patch  update  delete  compose  rewrite  copy  move
 insert.media  insert.multipart  insert.resumable.begin  insert.resumable.chunk  insert.resumable.query  insert.resumable.cancel
 xml.begin  xml.part  xml.complete  xml.abort
@@ -89,6 +89,8 @@ def _operation(call: Call, parts: list[str], service: str) -> str:
             return _choose(_ON_BUCKET, method)
         case ["b", _, "o"]:
             return _on_objects(call, method, service)
+        case ["b", _, "iam", "testPermissions"] if method == "GET":
+            return "buckets.testIamPermissions"
         case ["b", _, "o", name]:
             call.key = names.decode(name)
             media = method == "GET" and (service == "download" or call.query.get("alt") == "media")

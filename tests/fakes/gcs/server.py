@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+import urllib.parse
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,7 @@ from tests.fakes.http import HttpServer, Response
 from tests.fakes.http.control import NoPageError, control
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from tests.fakes.gcs.call import Call
     from tests.fakes.gcs.sessions import Session
@@ -39,7 +40,8 @@ _PLAIN = frozenset({"get.media"})
 
 class GcsServer(HttpServer):
     """`require_token`: a bearer token without which every call but those on upload sessions gets 401. `delay_ms`: the time that
-    every request takes at least. `md5=False` leaves md5Hash out, which costs more than all the rest for large objects."""
+    every request takes at least. `permissions`: what everybody may do, as far as it is asked; None: everything.
+    `md5=False` leaves md5Hash out, which costs more than all the rest for large objects."""
 
     def __init__(
         self,
@@ -52,12 +54,14 @@ class GcsServer(HttpServer):
         rate_limit: bool = False,
         data_limit: int | None = None,
         md5: bool = True,
+        permissions: Collection[str] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         super().__init__(host=host, port=port)
         self.require_token = require_token
         self.delay_ms = delay_ms
         self.md5 = md5
+        self.permissions = permissions
         self.store = Store(clock=clock, rate_limit=rate_limit, data_limit=data_limit)
         self.sessions = Sessions(self.store, md5=md5)
         self.multiparts = Multiparts(self.store)
@@ -178,6 +182,13 @@ class GcsServer(HttpServer):
                 return _json(call, bucket_resource(self.store.create_bucket(name), self._base(call)))
             case "buckets.get":
                 return _json(call, bucket_resource(self.store.bucket(call.bucket), self._base(call)))
+            case "buckets.testIamPermissions":
+                self.store.bucket(call.bucket)
+                asked = urllib.parse.parse_qs(call.request.query_string).get("permissions", [])
+                granted = [permission for permission in asked if self.permissions is None or permission in self.permissions]
+                return _json(
+                    call, {"kind": "storage#testIamPermissionsResponse", **({"permissions": granted} if granted else {})}
+                )
             case "buckets.delete":
                 self.store.delete_bucket(call.bucket)
                 return Response(204)

@@ -108,7 +108,7 @@ def test_every_command_refuses_settings_that_cannot_work(arguments, brigade):
         (("sync", "s3://x", "gs://key:secret@y"), "DESTINATION: a location holds no credentials"),
         (("sync", "memory://x", "gs://y"), "SOURCE: memory:// lives in one process"),
         (("sync", "s3://x", "s3://x/copy"), "lies inside its own source"),
-        (("sync", "no-such-directory", "s3://x"), "/no-such-directory/: create it, or mount what belongs there"),
+        (("sync", "no-such-directory", "s3://x"), "/no-such-directory: check its name, or mount what belongs there"),
         (("sync", "s3://x", "gs://y", "--source-endpoint", "nonsense"), "source_options.endpoint: write a URL"),
         (("sync", "s3://x", "gs://y", "--state-dir", "/dev/null/state"), "name another with --state-dir"),
     ],

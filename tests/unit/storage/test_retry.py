@@ -102,7 +102,9 @@ async def test_a_passing_fault_is_a_pause(naps: Naps, fault: type[ObjectError]) 
 @pytest.mark.parametrize("fault", MAY_NOT)
 async def test_a_lasting_fault_goes_through_at_once(naps: Naps, fault: type[ObjectError]) -> None:
     # Given a reader whose fault will not pass; also an upload that is lost, which must begin again and not call again
-    inner = Scripted(errors.Parked("no", until=0) if fault is errors.Parked else fault("no"))
+    more: dict[type[ObjectError], dict[str, Any]] = {errors.Parked: {"until": 0}, errors.NotKnownYet: {"subject": "route r"}}
+    kind: Any = fault
+    inner = Scripted(kind("no", **more.get(fault, {})))
 
     # When an object is looked at
     with pytest.raises(fault):

@@ -162,7 +162,7 @@ async def test_an_object_under_a_key_of_its_owner(ends: Ends) -> None:
     ("identity", "clock_is_off", "error"),
     [
         (Identity("SOMEBODY", "ELSE"), 0, Unauthenticated),
-        (Identity("AKIDTEST", "another secret"), 0, Forbidden),
+        (Identity("AKIDTEST", "another secret"), 0, Unauthenticated),
         (Identity("AKIDTEST", "SECRETTEST"), 3600, Unauthenticated),
         (Identity("AKIDTEST", "SECRETTEST", "token"), 0, Unauthenticated),
     ],
@@ -230,5 +230,5 @@ def test_text_that_is_not_ascii_is_read_however_it_is_sent() -> None:
 
 async def test_a_wrong_secret_is_called_so(ends: Ends) -> None:
     ends.server.faults.add(Fault(Kind.STATUS, status=403, code="SignatureDoesNotMatch"))
-    with pytest.raises(Forbidden, match="; check AWS_SECRET_ACCESS_KEY"):
+    with pytest.raises(Unauthenticated, match="; check AWS_SECRET_ACCESS_KEY"):
         await ends.reader().read("k", Span(0, 1), None)

@@ -370,6 +370,6 @@ async def test_a_bucket_in_another_region_is_named_with_it(ends: Ends) -> None:
     far = ends.writer("far-away")
     with pytest.raises(LocationMissing, match="the bucket is in eu-central-1, this route asks us-east-1"):
         await far.put("k", body(b"bytes"), Absent())
+    # A wrong region in the settings is only how requests are signed: the service names the right one, and that is taken.
     elsewhere = ends.writer(region="eu-west-1")
-    with pytest.raises(LocationMissing, match="the bucket is in us-east-1, this route asks eu-west-1"):
-        await elsewhere.put("k", body(b"bytes"), Absent())
+    assert (await elsewhere.put("k", body(b"bytes"), Absent())).size == 5

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from common.errors import Unauthenticated
-from common.transport.aws import AmbientCredentials
+from common.transport.aws_machine import AmbientCredentials, Machine
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,4 +35,4 @@ async def test_broken_ambient_credentials_are_named_with_advice(
     monkeypatch.setenv("AWS_PROFILE", profile)
     # When credentials are asked for, then the error is one of ours
     with pytest.raises(Unauthenticated, match="AWS"):
-        await AmbientCredentials().current()
+        await AmbientCredentials(Machine()).current()

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.errors import Unauthenticated
-from common.transport.aws import AmbientCredentials, Credentials, Signer, encode_path, encode_query
+from common.transport.aws import Credentials, Signer, encode_path, encode_query
+from common.transport.aws_machine import AmbientCredentials, Machine
 
 NOW = dt.datetime(2026, 11, 21, 10, 30, 0, tzinfo=dt.UTC)
 
@@ -107,7 +108,7 @@ async def test_no_credentials_anywhere_says_what_to_set(monkeypatch: pytest.Monk
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     # When and then
     with pytest.raises(Unauthenticated, match="AWS_ACCESS_KEY_ID"):
-        await AmbientCredentials().current()
+        await AmbientCredentials(Machine()).current()
 
 
 async def test_ambient_credentials_are_read_from_a_profile(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
@@ -119,6 +120,6 @@ async def test_ambient_credentials_are_read_from_a_profile(monkeypatch: pytest.M
         file.write("[default]\naws_access_key_id = AKIDPROFILE\naws_secret_access_key = s3cret\n")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", profile)
     # When
-    found = await AmbientCredentials().current()
+    found = await AmbientCredentials(Machine()).current()
     # Then
     assert (found.access_key_id, found.secret_access_key) == ("AKIDPROFILE", "s3cret")
