@@ -60,8 +60,15 @@ def printable(text: str) -> str:
 def clean(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """The structlog processor: every field of a log line, redacted and printable."""
     for name, value in event.items():
-        event[name] = MASK if _SECRET_FIELDS.fullmatch(name) else _value(value, 0, traceback=name in ("exception", "stack"))
+        event[name] = _field(name, value, 0, traceback=name in ("exception", "stack"))
     return event
+
+
+def _field(name: str, value: Any, depth: int, *, traceback: bool = False) -> Any:
+    """A number is a count, whatever its name; anything else below the name of a secret is one."""
+    if isinstance(value, (bool, int, float)) or not _SECRET_FIELDS.fullmatch(name):
+        return _value(value, depth, traceback=traceback)
+    return MASK
 
 
 def _value(value: Any, depth: int, *, traceback: bool = False) -> Any:
@@ -72,10 +79,7 @@ def _value(value: Any, depth: int, *, traceback: bool = False) -> Any:
     if isinstance(value, bytes):
         value = value[: LONGEST_TEXT + 1].decode("utf-8", "backslashreplace")
     if isinstance(value, Mapping) and depth < DEEPEST:
-        return {
-            printable(str(name)): MASK if _SECRET_FIELDS.fullmatch(str(name)) else _value(item, depth + 1)
-            for name, item in value.items()
-        }
+        return {printable(str(name)): _field(str(name), item, depth + 1) for name, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)) and depth < DEEPEST:
         return [_value(item, depth + 1) for item in value]
     text = redact(str(value))

@@ -10,7 +10,6 @@ import asyncio
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from common.errors import Refused, Unavailable
 from common.transport.connection import Answer, BrokenError, Connection
@@ -144,8 +143,9 @@ def retry_after(response: Response) -> float | None:
 
 def where(request: Request) -> str:
     """The request as an error may name it: no query, no user."""
-    parts = urlsplit(request.url)
-    return f"{request.method} {parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}{parts.path}"
+    origin, target = _split(request.url)
+    scheme, _, place = origin.partition("://")
+    return f"{request.method} {scheme}://{place.rpartition('@')[2]}{target.partition('?')[0]}"
 
 
 def _split(url: str) -> tuple[str, str]:

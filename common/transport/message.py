@@ -134,7 +134,7 @@ def chunked(head: Head) -> bool:
     if coding is None:
         return False
     if coding.lower() != "chunked":
-        raise ProtocolError(f"the answer has the transfer coding {coding[:40]!r}")
+        raise ProtocolError("the answer has a transfer coding that was not asked for")
     return True
 
 

@@ -3,35 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import ssl
 from collections import deque
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from common.transport.connection import BrokenError, Connection
+from common.transport.dial import Server
 from common.transport.proxy import proxy_for, tunnel
 
 if TYPE_CHECKING:
+    import socket
+
+    from common.transport.proxy import Proxy
     from common.trust import Trust
-
-NAMES_KEPT_SECONDS = 30.0
-"""How long the addresses of a server are believed. S3 answers with several, and others every few seconds: connections are spread
-over them."""
-
-_Address = tuple[str, int]
 
 
 class Pool:
     """All connections to one origin (scheme, host and port), at most `most`. Not thread-safe."""
 
     def __init__(self, origin: str, *, most: int, connect_seconds: float, trust: Trust, scratch: memoryview) -> None:
-        parts = urlsplit(origin)
+        try:
+            parts = urlsplit(origin)
+            port = parts.port
+        except ValueError:
+            raise BrokenError("the URL has no host and port that can be read") from None
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise BrokenError("the URL is neither http nor https")
-        self.host = parts.netloc
+        self.host = parts.netloc.rpartition("@")[2]
         self._name = parts.hostname
-        self._port = parts.port or (443 if parts.scheme == "https" else 80)
+        self._port = port or (443 if parts.scheme == "https" else 80)
         self._trust = trust
         self._tls = trust.context if parts.scheme == "https" else None
         self._left = most
@@ -39,10 +40,9 @@ class Pool:
         self._scratch = scratch
         self._idle: deque[Connection] = deque()
         self._waiting: deque[asyncio.Future[Connection | None]] = deque()
-        self._addresses: list[_Address] = []
-        self._asked = float("-inf")
-        self._resolving = asyncio.Lock()
-        self._turn = 0
+        self._server = Server(self._name, self._port)
+        self._proxy: Proxy | None = None
+        self._gate = self._server
         self.busy: set[Connection] = set()
 
     async def take(self) -> Connection:
@@ -134,44 +134,28 @@ class Pool:
         proxy = proxy_for(self._name) if self._tls else None
         if proxy is None or self._tls is None:
             return None
+        if proxy != self._proxy:
+            self._proxy, self._gate = proxy, Server(proxy.host, proxy.port)
         connection = Connection(self._scratch)
-        await tunnel(proxy, self._name, self._port, self._tls(), connection)
+        await tunnel(proxy, self._gate, (self._name, self._port), self._tls(), connection)
         return connection
 
     async def _connect_to_any(self) -> Connection:
-        """To the next address in turn. One that does not answer is left out until the name is looked up again."""
-        failure: OSError | None = None
-        addresses = await self._resolve()
-        while addresses:
-            self._turn += 1
-            address = addresses[self._turn % len(addresses)]
+        """To the address that answers first. One that takes the connection and says nothing to TLS costs half of the time."""
+        while True:
+            sock, address = await self._server.connect()
             try:
-                async with asyncio.timeout(self._connect_seconds / 2 if len(addresses) > 1 else None):
-                    return await self._connect_to(*address)
+                async with asyncio.timeout(self._connect_seconds / 2 if self._tls else None):
+                    return await self._speak(sock)
             except ssl.SSLError:
                 raise
-            except OSError as error:
-                failure = error
-                if address in addresses:
-                    addresses.remove(address)
-        raise failure or OSError("its name has no address")
+            except OSError:
+                if not self._server.avoid(address):
+                    raise
 
-    async def _connect_to(self, host: str, port: int) -> Connection:
-        loop = asyncio.get_running_loop()
+    async def _speak(self, sock: socket.socket) -> Connection:
         context = self._tls() if self._tls else None
-        transport, connection = await loop.create_connection(
-            lambda: Connection(self._scratch), host, port, ssl=context, server_hostname=self._name if context else None
+        _, connection = await asyncio.get_running_loop().create_connection(
+            lambda: Connection(self._scratch), sock=sock, ssl=context, server_hostname=self._name if context else None
         )
-        sock = transport.get_extra_info("socket")
-        if sock is not None:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         return connection
-
-    async def _resolve(self) -> list[_Address]:
-        loop = asyncio.get_running_loop()
-        async with self._resolving:
-            if not self._addresses or loop.time() - self._asked > NAMES_KEPT_SECONDS:
-                found = await loop.getaddrinfo(self._name, self._port, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
-                self._addresses = list(dict.fromkeys((str(info[4][0]), int(info[4][1])) for info in found))
-                self._asked = loop.time()
-        return self._addresses

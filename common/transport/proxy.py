@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, cast
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
 
-from common.transport.message import MOST_HEAD
+from common.transport.message import MOST_HEAD, MOST_INTERIM, ProtocolError, answer_head
 
 if TYPE_CHECKING:
     import ssl
 
     from common.transport.connection import Connection
+    from common.transport.dial import Server
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +47,19 @@ def proxy_for(host: str) -> Proxy | None:
     return Proxy(parts.hostname, parts.port or 3128, authorization)
 
 
-async def tunnel(proxy: Proxy, host: str, port: int, context: ssl.SSLContext, connection: Connection) -> None:
-    """Connect to the server through the proxy, with TLS from here to the server. Raises OSError."""
+async def tunnel(proxy: Proxy, gate: Server, server: tuple[str, int], context: ssl.SSLContext, connection: Connection) -> None:
+    """Connect to the server (host and port) through the proxy at `gate`, with TLS from here to the server. Raises OSError."""
+    host, port = server
     loop = asyncio.get_running_loop()
-    transport, gate = await loop.create_connection(_Gate, proxy.host, proxy.port)
+    sock, _ = await gate.connect()
+    transport, heard = await loop.create_connection(_Gate, sock=sock)
     try:
         name = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         lines = [f"CONNECT {name} HTTP/1.1", f"Host: {name}"]
         if proxy.authorization:
             lines.append(f"Proxy-Authorization: {proxy.authorization}")
         transport.write("\r\n".join([*lines, "\r\n"]).encode("latin-1"))
-        gate.check(await gate.opened, f"the proxy {proxy.host}:{proxy.port}", name)
+        heard.check(await heard.opened, f"the proxy {proxy.host}:{proxy.port}", name)
         secured = await loop.start_tls(transport, connection, context, server_hostname=host)
     except BaseException:
         transport.abort()
@@ -70,16 +73,35 @@ class _Gate(asyncio.Protocol):
     def __init__(self) -> None:
         self.opened: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._heard = b""
+        self._interim = 0
 
     def data_received(self, data: bytes) -> None:
+        if self.opened.done():
+            return  # the transport is closed: what was to be heard has been heard
         self._heard += data
-        if self.opened.done() or (b"\r\n\r\n" not in self._heard and len(self._heard) <= MOST_HEAD):
-            return
-        words = self._heard.split(b"\r\n", 1)[0].split(b" ")
-        if len(words) > 1 and words[1].isdigit() and words[0].startswith(b"HTTP/1."):
-            self.opened.set_result(int(words[1]))
+        try:
+            status = self._status()
+        except ProtocolError as error:
+            self.opened.set_exception(OSError(f"what HTTPS_PROXY names does not speak HTTP as a proxy does: {error}"))
         else:
-            self.opened.set_exception(OSError("what HTTPS_PROXY names does not speak HTTP"))
+            if status is not None:
+                self.opened.set_result(status)
+
+    def _status(self) -> int | None:
+        """What the proxy says at last; None while that is still to come. Raises ProtocolError."""
+        while (end := self._heard.find(b"\r\n\r\n")) >= 0:
+            head, rest = answer_head(bytes(self._heard[:end])), self._heard[end + 4 :]
+            if head.status >= 200:
+                if head.status == 200 and rest:
+                    raise ProtocolError("it says more than that the way is open")  # the server waits for us to begin (TLS)
+                return head.status
+            self._interim += 1
+            if self._interim > MOST_INTERIM:
+                raise ProtocolError(f"more than {MOST_INTERIM} answers of the kind 1xx")
+            self._heard = rest
+        if len(self._heard) > MOST_HEAD:
+            raise ProtocolError(f"its headers are longer than {MOST_HEAD} bytes")
+        return None
 
     def check(self, status: int, proxy: str, name: str) -> None:
         if status != 200:

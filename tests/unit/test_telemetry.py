@@ -123,6 +123,15 @@ def test_fields_that_are_secret_by_type_or_name_are_masked(lines):
     assert line["password"] == line["headers"]["authorization"] == line["a"] == "***"
 
 
+def test_numbers_are_counts_whatever_their_name(lines):
+    # Given counters with the names of secrets
+    log.info("x", action="y", declined={"signature": 3, "credentials": 0, "password": "SECRET"}, secret=2.5, private_key=True)
+    (line,) = lines()
+    # Then they can be read, and what is no number cannot
+    assert line["declined"] == {"signature": 3, "credentials": 0, "password": "***"}
+    assert (line["secret"], line["private_key"]) == (2.5, True)
+
+
 def test_a_key_cannot_forge_a_line_or_steer_a_terminal():
     # Given a key with a line break, an escape sequence and a right-to-left mark, on a console
     stream = io.StringIO()

@@ -33,7 +33,7 @@ STRICTER = {
     r"has several headers (content-range|etag|location) that differ": "framing is not all: of two versions one is wrong",
     r"among its trailers": "a Transfer-Encoding there means nothing",
     r"a transfer-encoding, and a content-length or HTTP/1.0": "HTTP/1.0 knows no chunks (RFC 9112, 6.1)",
-    r"the transfer coding": "no coding but chunked was asked for (we send no TE)",
+    r"a transfer coding": "no coding but chunked was asked for (we send no TE)",
     r"changes the protocol": "no Upgrade was asked for",
     r"a chunk without a size": "more than 15 digits; llhttp takes zeros without end in front of a size",
     r"content-length is not a number": "more than 18 digits",
