@@ -7,20 +7,22 @@ Reports that are only looked at are handed back at the end of the run, not befor
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from common import report as reports
 from common.background import Background
 from common.errors import Malformed
+from common.task import decode
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
     from datetime import datetime
 
     from common.queues.base import Delivery, Queue
     from common.report import Report
+    from common.state.flight import Flight
 
 AT_ONCE = 100
 WAIT = 2.0
@@ -52,7 +54,7 @@ class Entry:
 
 Held = dict[int, "Delivery"]
 """By identity: what a delivery is equal to is the queue's own affair."""
-Outcome = Literal["sent", "would_send", "not_selected", "not_a_report", "truncated", "failed_again"]
+Outcome = Literal["sent", "would_send", "not_selected", "not_a_report", "no_task", "truncated", "failed_again"]
 
 
 async def entries(queue: Queue, held: Held) -> AsyncIterator[list[Entry]]:
@@ -96,9 +98,9 @@ def _meant(entry: Entry, selection: Selection) -> bool:
 
 
 async def redrive(
-    errors: Queue, tasks: Queue, selection: Selection, *, limit: int, dry_run: bool, started: datetime
+    errors: Queue, tasks: Queue, flight: Flight, selection: Selection, *, limit: int, dry_run: bool, started: datetime
 ) -> AsyncIterator[tuple[Entry, Outcome]]:
-    """Send the tasks of the reports that are meant to the queue again, at most `limit`.
+    """Send the tasks of the reports that are meant to the queue again, at most `limit`. They are failed no more, but in flight.
 
     What failed after `started` stays: it was sent by this very run and has come back.
     """
@@ -109,7 +111,7 @@ async def redrive(
             chosen = [entry for entry, outcome in judged if outcome == "sent"][:left]
             left -= len(chosen)
             if chosen and not dry_run:
-                await _send_again(tasks, chosen, held)
+                await _send_again(tasks, flight, chosen, held)
             for entry, outcome in judged:
                 if outcome != "sent":
                     yield entry, outcome
@@ -142,16 +144,31 @@ def _judge(entry: Entry, selection: Selection, started: datetime) -> Outcome:
         return "not_a_report"
     if not selection.takes(report):
         return "not_selected"
+    if not report.payload:
+        return "no_task"
     if report.truncated:
         return "truncated"
     return "failed_again" if report.failed >= started else "sent"
 
 
-async def _send_again(tasks: Queue, chosen: list[Entry], held: Held) -> None:
-    await tasks.send([entry.report.payload for entry in chosen if entry.report is not None])
+async def _send_again(tasks: Queue, flight: Flight, chosen: list[Entry], held: Held) -> None:
+    payloads = [entry.report.payload for entry in chosen if entry.report is not None]
+    await tasks.send(payloads)
+    for route, sent in _versions(payloads).items():
+        await flight.redrive(route, sent)
     await asyncio.gather(*(entry.delivery.ack() for entry in chosen))
     for entry in chosen:
         del held[id(entry.delivery)]
+
+
+def _versions(payloads: Sequence[bytes]) -> dict[str, list[tuple[str, str]]]:
+    """Key and version of each task, by route. What is no task is in nobody's counters."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for payload in payloads:
+        with suppress(Malformed):
+            task = decode(payload)
+            found.setdefault(task.route, []).append((task.key, task.version.token))
+    return found
 
 
 @asynccontextmanager

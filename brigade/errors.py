@@ -11,10 +11,11 @@ import click
 
 from brigade.error_topic import Entry, Outcome, Selection, look, redrive
 from brigade.invocation import Invocation, echo_json, examples, pass_invocation, run
-from brigade.services import opened_queue
+from brigade.services import opened_queue, opened_store
 from common.errors import Category
 from common.queues.registry import open_errors, open_queue
 from common.redaction import printable
+from common.state.flight import Flight
 
 if TYPE_CHECKING:
     from common.config import Settings
@@ -30,6 +31,7 @@ _json = click.option("--json", "as_json", is_flag=True, help="One JSON object pe
 
 _KEPT: dict[Outcome, str] = {
     "not_a_report": "not a report of ours",
+    "no_task": "there never was a task: it is tried again when a scan lists it in a form that can be moved",
     "truncated": "its message was too large to keep whole",
     "failed_again": "it has failed again since this command began",
 }
@@ -78,7 +80,7 @@ def redrive_errors(
 
     A task that was sent is taken off the error topic; everything else stays on it.
     """
-    settings = invocation.load({"queue"})
+    settings = invocation.load({"queue", "redis"})
     counts = run(_redrive(settings, Selection(category, route), limit or sys.maxsize, dry_run=dry_run, as_json=as_json))
     sent = counts["would_send"] if dry_run else counts["sent"]
     if as_json:
@@ -128,9 +130,11 @@ async def _redrive(settings: Settings, selection: Selection, limit: int, *, dry_
     async with (
         opened_queue(settings, open_errors(settings)) as error_topic,
         opened_queue(settings, open_queue(settings)) as tasks,
+        opened_store(settings) as store,
     ):
-        started = datetime.now(UTC)
-        async for entry, outcome in redrive(error_topic, tasks, selection, limit=limit, dry_run=dry_run, started=started):
+        flight, started = Flight(store), datetime.now(UTC)
+        found = redrive(error_topic, tasks, flight, selection, limit=limit, dry_run=dry_run, started=started)
+        async for entry, outcome in found:
             counts[outcome] += 1
             if dry_run and outcome == "would_send":
                 if as_json:

@@ -26,6 +26,8 @@ Answer = TypeVar("Answer")
 
 FAILED = 1
 CANNOT_START = 2
+INTERRUPTED = 130
+"""As a shell says of a program that ended by SIGINT."""
 
 
 @dataclass(frozen=True, slots=True)

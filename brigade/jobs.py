@@ -13,22 +13,11 @@ from common.state.jobs import Jobs
 from publisher.api.jobs import describe
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from common.config import Settings
 
-_COLUMNS = (
-    "id",
-    "kind",
-    "state",
-    "listed",
-    "unchanged",
-    "published",
-    "consumed",
-    "already",
-    "superseded",
-    "failed",
-    "bytes",
-    "started",
-)
+_COLUMNS = ("id", "kind", "state", "scans", "listed", "moved", "proven", "in_flight", "failed", "left_out", "bytes", "started")
 
 
 @click.group(short_help="List what the publisher did.")
@@ -50,16 +39,34 @@ def list_jobs(invocation: Invocation, *, limit: int, as_json: bool) -> None:
     if not recent:
         click.echo("no job yet: `brigade publish` opens one for every route at start", err=True)
         return
-    table([_COLUMNS, *(tuple(str(job[column]) for column in _COLUMNS) for job in recent)])
+    table([_COLUMNS, *(tuple(_cell(job[column]) for column in _COLUMNS) for job in recent)])
     for job in recent:
-        if job["message"]:
-            click.echo(f"{job['id']}: {printable(job['message'])}")
-        if lost := job["metadata_lost"]:
-            click.echo(f"{job['id']}: {lost} arrived without all of their metadata (docs/metadata.md)")
-        if job["parked"]:
-            click.echo(f"{job['id']}: waits until {job['parked']['until']}: {printable(job['parked']['reason'])}")
-        if held := job["held"]:
-            click.echo(f"{job['id']}: held: {printable(held['reason'])}; tried again at {held['until']}")
+        for said in _remarks(job):
+            click.echo(f"{job['id']}: {said}")
+
+
+def _remarks(job: dict[str, Any]) -> Iterator[str]:
+    """What does not fit into the table."""
+    if job["message"]:
+        yield printable(job["message"])
+    for reason, count in job["left_out"].items():
+        yield f"{count} left out: {reason}"
+    if job["missing"]:
+        yield f"{job['missing']} were listed and not found when they were read; the next full scan decides"
+    if job["metadata_lost"]:
+        yield f"{job['metadata_lost']} arrived without all of their metadata (docs/metadata.md)"
+    if job["sweeps"] > 1:
+        yield f"stands for {job['sweeps']} sweeps since {job['since']} that found nothing to do"
+    if job["unbalanced"]:
+        yield f"its counters do not add up (by {job['unbalanced']}): a fault of Bucket Brigade, please report it"
+    if job["parked"]:
+        yield f"waits until {job['parked']['until']}: {printable(job['parked']['reason'])}"
+    if held := job["held"]:
+        yield f"held: {printable(held['reason'])}; tried again at {held['until']}"
+
+
+def _cell(value: Any) -> str:
+    return str(sum(value.values()) if isinstance(value, dict) else value)
 
 
 async def _recent(settings: Settings, limit: int) -> list[dict[str, Any]]:

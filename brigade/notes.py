@@ -17,7 +17,7 @@ NOTES = 5
 
 PERIOD = 10.0
 """At most NOTES notes in so many seconds, and none of them twice: every worker process has the same to say."""
-SAID_ELSEWHERE = frozenset({"object_failed", "scan_failed", "scan_interrupted", "route_parked", "route_held"})
+SAID_ELSEWHERE = frozenset({"object_failed", "object_refused", "scan_failed", "scan_interrupted", "route_parked", "route_held"})
 """Failures are counted in the progress; at the end they are listed, with the reason why the source could not be. That the route
 waits is in Redis, and told from there: the workers of an earlier run may have said it.
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import deque
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from common.redaction import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 WINDOW = 10.0
 """Seconds over which the speed is an average."""
@@ -33,18 +33,20 @@ class Snapshot:
     parked_until: str | None = None
     """The reset of the limit that everything waits for."""
     listed: int = 0
-    unchanged: int = 0
     published: int = 0
-    consumed: int = 0
-    already: int = 0
-    superseded: int = 0
+    moved: int = 0
+    proven: int = 0
+    in_flight: int = 0
     failed: int = 0
+    left_out: Mapping[str, int] = field(default_factory=dict)
     bytes: int = 0
     metadata_lost: int = 0
+    unbalanced: int = 0
 
     @property
     def ended(self) -> int:
-        return self.consumed + self.already + self.superseded + self.failed
+        """Objects that are not in flight any more."""
+        return self.moved + self.proven + self.failed + sum(self.left_out.values())
 
 
 class Speed:
@@ -90,7 +92,7 @@ class TerminalDisplay:
             self._task,
             description=_doing(snapshot),
             completed=snapshot.ended,
-            total=None if snapshot.scanning else snapshot.published,
+            total=None if snapshot.scanning else snapshot.listed,
             speed=size(snapshot.bytes) + ("" if snapshot.parked_until else f"  {objects:,.0f} objects/s  {size(volume)}/s"),
             failed=f"[red]{snapshot.failed:,} failed[/red]" if snapshot.failed else "",
         )
@@ -121,7 +123,7 @@ class LineDisplay:
         if snapshot.seconds < self._next:
             return
         self._next = snapshot.seconds + LINE_EVERY
-        known = f"{snapshot.published:,}{' or more' if snapshot.scanning else ''}"
+        known = f"{snapshot.listed:,}{' or more' if snapshot.scanning else ''}"
         self.note(
             f"{snapshot.ended:,} of {known} objects, {size(snapshot.bytes)}, "
             f"{objects:,.0f} objects/s, {size(volume)}/s, {snapshot.failed:,} failed"

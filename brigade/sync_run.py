@@ -19,7 +19,7 @@ from brigade import preflight
 from brigade.embedded import Pair, claim_directory, embedded_redis, locked
 from brigade.error_topic import Selection, forget, look
 from brigade.errors import described, line
-from brigade.invocation import CANNOT_START, FAILED
+from brigade.invocation import CANNOT_START, FAILED, INTERRUPTED
 from brigade.kill import on_step
 from brigade.notes import Notes, OwnLog
 from brigade.progress import Snapshot, moment, size
@@ -28,8 +28,9 @@ from common.cancelling import cancel
 from common.errors import BrigadeError, ObjectError, SettingsError
 from common.queues.registry import open_errors, open_queue
 from common.settings import load
-from common.state.cache import Cache, Kind
-from common.state.jobs import Jobs
+from common.state.cache import Cache, Kind, Settled
+from common.state.flight import Flight
+from common.state.jobs import ENDED, Jobs
 from common.state.store import Store
 from common.telemetry import configure
 from publisher import runner
@@ -45,14 +46,13 @@ if TYPE_CHECKING:
 
 EVERY = 0.5
 PASSES = 3
-"""An object that changes between listing and copying is copied in the next pass, if it then holds still. And a scan that goes
-on in the middle has to look at the beginning once more."""
+"""What was listed and not found when it was read is listed once more, to see whether it is gone. And a scan that goes on in the
+middle has to look at the beginning once more."""
 SHOWN_FAILURES = 20
 LISTED_FAILURES = 10_000
-JOBS_LOOKED_AT = 20
 LEASE_SECONDS = "15"
 """How long the run after a killed one waits for what the dead workers held. Short, because all is on one machine."""
-COUNTERS = ("listed", "unchanged", "published", "consumed", "already", "superseded", "failed", "bytes", "metadata_lost")
+COUNTERS = ("listed", "published", "moved", "proven", "in_flight", "failed", "bytes", "metadata_lost", "unbalanced")
 
 _NOT_OURS = (
     *("BRIGADE_CONFIG", "AWS_S3_BUCKET", "GCP_BUCKET_NAME", "BRIGADE_QUEUE", "BRIGADE_REDIS_PREFIX"),
@@ -101,7 +101,9 @@ class Ended(BrigadeError):  # noqa: N818 - named after the situation
 
 
 async def run(plan: Plan, route: Mapping[str, Any], display: Display) -> int:
-    """The exit code. Raises SettingsError when nothing could be started."""
+    """The exit code: 0 when everything that is listed is proven to be at the destination, or is left out for a reason. Raises
+    SettingsError when nothing could be started.
+    """
     with locked(plan.directory) as lock, plan.log.open("wb") as log:
         claim_directory(plan.directory, plan.pair)
         plan.config.touch(mode=0o600)
@@ -116,7 +118,7 @@ async def run(plan: Plan, route: Mapping[str, Any], display: Display) -> int:
             errors, tasks = await open_errors(settings), await open_queue(settings)
             stack.push_async_callback(errors.close)
             stack.push_async_callback(tasks.close)
-            await _try_failed_again(errors, Cache(store), display)
+            await _try_failed_again(errors, Cache(store), Flight(store), display)
             notes = Notes(display.note, "worker")
             workers = await WorkerChild.start(plan.environment(redis.address), settings.worker.processes, log, notes)
             stack.push_async_callback(workers.stop, settings.worker.grace_seconds + 15)
@@ -125,7 +127,7 @@ async def run(plan: Plan, route: Mapping[str, Any], display: Display) -> int:
                 await _watched(sync, workers, redis.ended())
             except Stopped:
                 display.note("stopping; what was not finished goes on when the same command is run again")
-                return FAILED
+                return INTERRUPTED
             return await _conclude(sync, errors, display, plan)
 
 
@@ -164,46 +166,52 @@ class _Sync:
 
     def __init__(self, settings: Settings, jobs: Jobs, tasks: Queue, display: Display, environ: Mapping[str, str]) -> None:
         self._settings = settings
+        self._route = settings.routes[0].name
         self._jobs = jobs
         self._tasks = tasks
         self._display = display
         self._on_step = on_step(environ)
         self._began = time.monotonic()
-        self._earlier: set[str] = set()
+        self._job: Job | None = None
         self.last = Snapshot(seconds=0.0, scanning=True)
         self._waits: str | None = None
         """What was last said that the route waits for: "" for a limit of the day, else what holds it."""
-        self.changing = 0
-        """Objects that were not what had been listed when their turn came, in the last pass."""
+        self.missing = 0
+        """Of what is in flight at the end: objects that are listed and not found when they are read."""
         self.broken: str | None = None
         """Why the source could not be listed to the end."""
 
+    @property
+    def ended(self) -> bool:
+        """Whether the source was listed to the end and nothing of it is in flight."""
+        return self.broken is None and self._job is not None and self._job.state in ENDED
+
     async def run(self) -> None:
-        """Until everything that is listed has been moved or given up."""
-        self._earlier = {job.id for job in await self._jobs.recent(JOBS_LOOKED_AT) if job.state in ("done", "failed")}
-        for _ in range(PASSES):
-            unfinished = await self._jobs.resumable(self._settings.routes[0].name)
-            scan = asyncio.create_task(runner.run_once(self._settings, kind="sync", on_step=self._on_step))
+        """Until everything that is listed has been moved or given up. Passes are scans of one job: each object counts once."""
+        unfinished = await self._jobs.resumable(self._route)
+        again = unfinished is not None and unfinished.checkpoint.after is not None
+        for number in range(PASSES):
+            # After the first pass the queue is empty and the workers wait: what is in flight all the same has no task.
+            scanning = runner.run_once(self._settings, kind="sync", on_step=self._on_step, again=again, only_here=number > 0)
+            scan = asyncio.create_task(scanning)
             try:
                 await self._until_moved(scan)
             finally:
                 await cancel(scan)
-            if self.broken is not None:
-                return
-            job = await self._jobs.get(scan.result().id)
-            self.changing = _counter(job, "superseded") if job is not None else 0
-            if not self.changing and (unfinished is None or unfinished.checkpoint.after is None):
+            again = False
+            if self.broken is not None or self.ended:
                 return
 
     async def _until_moved(self, scan: asyncio.Task[Job]) -> None:
         while True:
             await asyncio.wait([scan], timeout=EVERY if not scan.done() else 0)
-            self.last = await self._snapshot(scanning=not scan.done())
+            waiting = await self._tasks.backlog() if scan.done() else None
+            # Looked at after the queue: what is not on it any more has been settled before.
+            await self._look(scan)
             self._display.show(self.last)
             if scan.done():
                 self._look_at(scan)
-                if not await self._tasks.backlog():
-                    self.last = await self._snapshot(scanning=False)
+                if waiting == 0 or not self.last.in_flight:
                     return
                 await asyncio.sleep(EVERY)
 
@@ -211,18 +219,18 @@ class _Sync:
         """A source that cannot be listed is for the user; what was listed before is moved all the same."""
         error = scan.exception()
         if isinstance(error, ObjectError):
-            self.broken = str(error).removeprefix(f"route {self._settings.routes[0].name}: ")
+            self.broken = str(error).removeprefix(f"route {self._route}: ")
         elif error is not None:
             raise error
 
-    async def _snapshot(self, *, scanning: bool) -> Snapshot:
-        """Over all jobs that were not over when we began: an interrupted run left some, whose tasks are still moved."""
-        counts: Counter[str] = Counter()
-        parked = None
-        for job in await self._jobs.recent(JOBS_LOOKED_AT):
-            if job.id not in self._earlier:
-                counts.update({name: _counter(job, name) for name in COUNTERS})
-                parked = job.parked or parked
+    async def _look(self, scan: asyncio.Task[Job]) -> None:
+        found = await self._jobs.current(self._route)
+        if found is None and scan.done():  # it has ended; of those that have, it is the last that was begun
+            found = next(iter(await self._jobs.recent(1, self._route)), None)
+        job = await self._jobs.get(found.id) if found is not None else None
+        self._job = job or self._job
+        self.missing = job.missing if job is not None else 0
+        parked = job.parked if job is not None else None
         until = moment(parked.until) if parked else None
         if parked and parked.held != self._waits:
             self._display.note(
@@ -231,20 +239,27 @@ class _Sync:
                 else f"a limit of the day is used up: waits until {until}, then goes on by itself ({parked.reason})"
             )
         self._waits = parked.held if parked else self._waits or None  # between two trials a hold is not to be seen
-        return Snapshot(seconds=time.monotonic() - self._began, scanning=scanning, parked_until=until, **counts)
+        self.last = Snapshot(
+            seconds=time.monotonic() - self._began,
+            scanning=not scan.done(),
+            parked_until=until,
+            left_out=dict(job.left_out) if job is not None else {},
+            **{name: int(getattr(job, name)) if job is not None else 0 for name in COUNTERS},
+        )
 
 
-def _counter(job: Job, name: str) -> int:
-    return int(getattr(job, name))
-
-
-async def _try_failed_again(errors: Queue, cache: Cache, display: Display) -> None:
+async def _try_failed_again(errors: Queue, cache: Cache, flight: Flight, display: Display) -> None:
     """What an earlier run gave up gets another chance, because that is why the user runs the command again.
 
-    Without its record the scan publishes it anew.
+    Without its record the scan publishes it anew, and counts it anew.
     """
+
+    async def take_back(route: str, key: str) -> None:
+        await cache.delete_one(route, Kind.PUBLISHED, key)
+        await flight.forgive(route, [key])
+
     total = 0
-    while forgotten := await forget(errors, lambda route, key: cache.delete_one(route, Kind.PUBLISHED, key)):
+    while forgotten := await forget(errors, take_back):
         total += forgotten
     if total:
         display.note(f"{total:,} that failed in an earlier run are tried again")
@@ -264,28 +279,48 @@ async def _conclude(sync: _Sync, errors: Queue, display: Display, plan: Plan) ->
         display.note(f"and {total - SHOWN_FAILURES:,} more failures, listed in {plan.failures}")
     if sync.broken:
         display.note(sync.broken)
-    if sync.changing:
-        display.note(f"{sync.changing:,} kept changing while they were copied: run the same command again")
+    for note in _notes(sync):
+        display.note(note)
     categories = Counter(entry.report.category if entry.report else "not_a_report" for entry in failures)
     summary = {
         **asdict(sync.last),
         "seconds": round(sync.last.seconds, 1),
-        "failed": total,
         "categories": categories,
         "message": sync.broken,
     }
     del summary["scanning"], summary["parked_until"]
-    display.summary(summary, _summary_lines(sync.last, total, categories))
+    display.summary(summary, _summary_lines(sync.last, categories))
     if sync.broken and not sync.last.listed:
         return CANNOT_START
-    return FAILED if sync.broken or total or sync.changing else 0
+    last = sync.last
+    unproven = total or last.failed or last.in_flight or last.unbalanced or last.left_out.get(Settled.CHANGING, 0)
+    return FAILED if unproven or not sync.ended else 0
 
 
-def _summary_lines(last: Snapshot, failed: int, categories: Counter[str]) -> list[str]:
-    speed = f"{last.consumed / last.seconds:,.0f} objects/s, {size(last.bytes / last.seconds)}/s" if last.seconds else ""
-    copied = f"{last.consumed:,} copied ({size(last.bytes)})"
-    there = f"{last.unchanged + last.already:,} there already"
-    lines = [f"{last.listed:,} objects listed, {copied}, {there}, {failed:,} failed", f"{last.seconds:.1f} s, {speed}"]
+def _notes(sync: _Sync) -> list[str]:
+    notes = []
+    if sync.missing:
+        notes.append(f"{sync.missing:,} were listed, and not found each time that they were read: run the same command again")
+    if lost := sync.last.in_flight - sync.missing:
+        notes.append(f"{lost:,} are not known to have arrived: run the same command again")
+    if changing := sync.last.left_out.get(Settled.CHANGING, 0):
+        notes.append(f"{changing:,} kept changing while they were copied: run the same command again")
+    if sync.last.unbalanced:
+        notes.append(f"the counters do not add up (by {sync.last.unbalanced:,}): a fault of Bucket Brigade, please report it")
+    return notes
+
+
+def _summary_lines(last: Snapshot, categories: Counter[str]) -> list[str]:
+    speed = f"{last.moved / last.seconds:,.0f} objects/s, {size(last.bytes / last.seconds)}/s" if last.seconds else ""
+    parts = [
+        f"{last.listed:,} objects listed",
+        f"{last.moved:,} copied ({size(last.bytes)})",
+        f"{last.proven:,} there already, proven",
+        *([f"{last.in_flight:,} in flight"] if last.in_flight else []),
+        f"{last.failed:,} failed",
+    ]
+    lines = [", ".join(parts), f"{last.seconds:.1f} s, {speed}"]
+    lines += [f"  {count:,} left out: {reason}" for reason, count in last.left_out.items()]
     if last.metadata_lost:
         lines.append(f"  {last.metadata_lost:,} arrived without all of their metadata (docs/metadata.md)")
     return lines + [f"  {count:,} {category}" for category, count in categories.most_common()]

@@ -5,7 +5,7 @@ Read from the top; the first line that holds decides. `e` is the version token t
 | consumed | published                           | verdict   | publish? | why                                               |
 |----------|-------------------------------------|-----------|----------|---------------------------------------------------|
 | e        | anything                            | UNCHANGED | no       | proved to be at the destination                   |
-| not e    | e, within `republish_after` of now  | IN_FLIGHT | no       | a worker has it, or will                          |
+| not e    | e, within `republish_after` of now  | IN_FLIGHT | no       | a worker has it, or will; or it failed            |
 | not e    | e, longer ago                       | OVERDUE   | yes      | the task may be lost: `published` is only a hint  |
 | none     | none                                | NEW       | yes      |                                                   |
 | (else) at least one of the two names another version | CHANGED | yes |                                                 |
@@ -44,11 +44,11 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What of one page is to be published, in the order of the listing; the rest is only counted."""
+    """What of one page is to be published, and what is in flight: (key, version). `unchanged` is only counted."""
 
     publish: list[StoredObject] = field(default_factory=list)
     unchanged: int = 0
-    in_flight: int = 0
+    in_flight: list[tuple[str, str]] = field(default_factory=list)
 
 
 def judge(token: str, record: Record, now: float, republish_after: float) -> Verdict:
@@ -65,12 +65,13 @@ def diff(page: Listed, known: Sequence[tuple[int, Record]], now: float, republis
 
     All others are unchanged: the first line of the table, which Redis reads for us (`Cache.compare`).
     """
-    places = []
-    skipped = {Verdict.UNCHANGED: len(page) - len(known), Verdict.IN_FLIGHT: 0}
+    places, in_flight, unchanged = [], [], len(page) - len(known)
     for place, record in known:
         verdict = judge(page.tokens[place], record, now, republish_after)
         if verdict.publish:
             places.append(place)
+        elif verdict is Verdict.IN_FLIGHT:
+            in_flight.append((page.keys[place], page.tokens[place]))
         else:
-            skipped[verdict] += 1
-    return Difference([page[place] for place in places], skipped[Verdict.UNCHANGED], skipped[Verdict.IN_FLIGHT])
+            unchanged += 1
+    return Difference([page[place] for place in places], unchanged, in_flight)

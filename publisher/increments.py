@@ -61,6 +61,10 @@ class Increments:
         """Everything that the job was to scan has been recorded."""
         await self.feeds.ended(route.name, job.id)
 
+    async def is_full(self, route: Route, job: Job) -> bool:
+        """Whether the scan of this job, which has come to its end, was to look at everything."""
+        return await self.feeds.is_full(route.name, job.id)
+
     def _short(self, job: Job, known: Followed, source: str, now: int) -> bool:
         return job.kind == "sweep" and known.source == source and 0 <= now - known.full < self.full_sweep_seconds
 

@@ -1,31 +1,36 @@
 """One job, from where its scan stands to the end: scan, diff, publish, page by page.
 
-The work of one job belongs to one process at a time. Before every write that moves the checkpoint the holder asks whether the
-job is still its own (`held`); a page that was sent but may no longer be recorded is scanned again by whoever took over.
+The work of one job belongs to one process at a time. Before every write the holder asks whether the job is still its own
+(`held`), and Redis refuses what comes in a term that is over (common.state.flight); a page that was sent but may no longer
+be recorded is scanned again by whoever took over.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from common.errors import ObjectError
+from common.state.flight import Scan
+from common.state.jobs import JobLost
 from common.steps import OnStep, Step, ignore
 from common.telemetry import get_logger
 from publisher.advice import explain
 from publisher.ahead import ahead
-from publisher.diff import Difference, diff
-from publisher.ledger import JobLost
+from publisher.diff import diff
 from publisher.position import EVERYTHING, Position
-from publisher.publish import Publication, retire
+from publisher.publish import Judged, Publication
+from publisher.refusals import Refusals
 from publisher.scan import scan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from common.config import PublisherSettings, Route
-    from common.state.cache import Cache
+    from common.state.cache import Cache, Compared
+    from common.state.flight import Flight
     from common.state.jobs import Job, Jobs
     from common.storage.base import Reader
     from publisher.increments import Increments
@@ -45,12 +50,16 @@ def always() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Scanner:
-    """Runs jobs; holds nothing of any of them. `clock` is unix time, `owner` names this process."""
+    """Runs jobs; holds nothing of any of them. `clock` is unix time, `owner` names this process; `errors` is the error
+    topic, opened when it is needed.
+    """
 
     open_reader: Callable[[Route], Reader]
     cache: Cache
     jobs: Jobs
+    flight: Flight
     outlet: Outlet
+    errors: Outlet
     settings: PublisherSettings
     owner: str
     clock: Callable[[], float]
@@ -63,10 +72,17 @@ class Scanner:
         route: Route,
         job: Job,
         *,
+        term: int,
         wanted: Callable[[], bool] = always,
         held: Callable[[], bool] = always,
+        again: bool = False,
+        only_here: bool = False,
     ) -> bool:
         """Scan from the job's checkpoint to the end; True when the end was reached.
+
+        `term` is that of the caller's lead. With `again` the job does not end with this scan, but is to be scanned once
+        more, from the beginning. `only_here` says that no task is on the queue or with a worker: what is in flight all the
+        same is sent again.
 
         Looks at `wanted` before each page: when it is no longer, finishes what is under way. When the job is no longer `held`,
         drops it at once. Either way the job can be resumed from its checkpoint.
@@ -75,8 +91,9 @@ class Scanner:
         An error that may pass leaves the job to be resumed; any other ends it as failed.
         """
         try:
-            job = await self._placed(route, job)
-            return await _Run(self, route, job, wanted, held).to_the_end()
+            job = await self._placed(route, await self.jobs.hold(job.id, term))
+            run = _Run(self, route, job, term, wanted, held, only_here=only_here)
+            return await run.to_the_end(again=again)
         except JobLost:
             log.warning("another publisher has taken this scan over", action="scan_lost", route=route.name, job=job.id)
             return False
@@ -87,7 +104,7 @@ class Scanner:
                 log.warning("scan interrupted; it will be resumed", action="scan_interrupted", **fields)
             else:
                 log.error("scan failed", action="scan_failed", **fields)  # noqa: TRY400 - expected: the text says it all
-                await self.jobs.fail(job.id, message)
+                await self.jobs.fail(job.id, term, message)
             error.args = (message,)
             raise
 
@@ -100,54 +117,83 @@ class Scanner:
             gaps = await self.increments.begin(route, job, reader)
         finally:
             await reader.close()
-        return job if gaps == EVERYTHING else replace(job, checkpoint=Position(gaps).checkpoint(job.published))
+        return job if gaps == EVERYTHING else replace(job, checkpoint=replace(job.checkpoint, after=str(Position(gaps))))
 
 
 class _Run:
-    """One run over one job. Counts what it meets; a resumed job has met more before."""
+    """One run over one job. Counts what it meets, for the log; the job counts for itself."""
 
-    def __init__(self, scanner: Scanner, route: Route, job: Job, wanted: Callable[[], bool], held: Callable[[], bool]) -> None:
+    def __init__(  # noqa: PLR0917 - made in one place
+        self,
+        scanner: Scanner,
+        route: Route,
+        job: Job,
+        term: int,
+        wanted: Callable[[], bool],
+        held: Callable[[], bool],
+        *,
+        only_here: bool,
+    ) -> None:
         self._scanner = scanner
         self._route = route
         self._job = job
+        self._scan = Scan(route.name, job.id, term)
         self._wanted = wanted
+        self._began = scanner.clock()
+        self._republish_after = 0.0 if only_here else scanner.settings.republish_after
         self._publication = Publication(
             route,
+            self._scan,
             job,
-            cache=scanner.cache,
+            flight=scanner.flight,
             outlet=scanner.outlet,
             batch=scanner.settings.batch,
+            lost_before=lambda: scanner.clock() - self._republish_after,
+            not_failed=only_here,
             clock=scanner.clock,
             held=held,
             on_step=scanner.on_step,
         )
-        self._listed = self._published = self._in_flight = self._markers = 0
+        self._refusals = Refusals(
+            route, self._scan, flight=scanner.flight, errors=scanner.errors, owner=scanner.owner, clock=scanner.clock
+        )
+        self._met: Counter[str] = Counter()
 
-    async def to_the_end(self) -> bool:
+    async def to_the_end(self, *, again: bool) -> bool:
         try:
-            return await self._to_the_end()
+            return await self._to_the_end(again=again)
         finally:
             await self._publication.give_up()
 
-    async def _to_the_end(self) -> bool:
-        retired = await retire(self._scanner.cache, self._job, owner=self._scanner.owner)
+    async def _to_the_end(self, *, again: bool) -> bool:
         position = Position.of(self._job.checkpoint)
-        self._log("scan begins", "scan_began", kind=self._job.kind, after=position.after, retired=retired)
+        self._log("scan begins", "scan_began", kind=self._job.kind, after=position.after, scans=self._job.scans)
         ended = position.ended or await self._over(position.gaps)
         if ended:
             self._scanner.on_step(Step.SCAN_ENDED)
-            await self._scanner.jobs.scanned(self._job.id)
-            if self._scanner.increments is not None:
-                await self._scanner.increments.ended(self._route, self._job)
+            await self._conclude(again=again)
         self._log(
             "scan ended" if ended else "scan stopped; it goes on from here later",
             "scan_ended" if ended else "scan_stopped",
-            listed=self._listed,
-            published=self._published,
-            in_flight=self._in_flight,
-            markers=self._markers,
+            **self._met,
         )
         return ended
+
+    async def _conclude(self, *, again: bool) -> None:
+        increments = self._scanner.increments
+        if increments is None or await increments.is_full(self._route, self._job):
+            await self._scanner.flight.decide(self._scan, self._began - self._republish_after)
+        job = await self._scanner.jobs.scanned(self._job, self._scan.term, again=again)
+        if increments is not None:
+            await increments.ended(self._route, self._job)
+        if job is not None and job.unbalanced:
+            log.error(
+                "the counters of a job do not add up, by a fault of ours: its numbers cannot be trusted, its objects can",
+                action="job_unbalanced",
+                route=self._route.name,
+                job=job.id,
+                difference=job.unbalanced,
+            )
 
     async def _over(self, gaps: Sequence[Gap]) -> bool:
         reader = self._scanner.open_reader(self._route)
@@ -165,34 +211,32 @@ class _Run:
             aclosing(scan(reader, gaps, skip_markers=skip, shards=shards)) as pages,
             aclosing(ahead(pages, self._compared, COMPARED_AHEAD)) as compared,
         ):
-            async for page, difference in compared:
+            async for page, comparison in compared:
                 if not self._wanted():
                     await self._publication.finish()
                     return False
-                await self._page(page, difference)
+                await self._page(page, comparison)
         await self._publication.finish()
         return True
 
-    async def _compared(self, page: ScannedPage) -> tuple[ScannedPage, Difference]:
+    async def _compared(self, page: ScannedPage) -> tuple[ScannedPage, Compared]:
         self._scanner.on_step(Step.PAGE_LISTED)
-        known = await self._scanner.cache.compare(self._route.name, page.objects.keys, page.objects.tokens)
-        difference = diff(page.objects, known, self._scanner.clock(), self._scanner.settings.republish_after)
+        compared = await self._scanner.cache.compare(self._route.name, page.objects.keys, page.objects.tokens)
         self._scanner.on_step(Step.PAGE_DIFFED)
-        return page, difference
+        return page, compared
 
-    async def _page(self, page: ScannedPage, difference: Difference) -> None:
-        if page.nameless:
-            log.warning(
-                "an object has the name of the location itself and cannot be replicated: make the prefix of the route shorter",
-                action="object_nameless",
-                route=self._route.name,
-                location=str(self._route.source),
-            )
-        self._listed += page.listed
-        self._published += len(difference.publish)
-        self._in_flight += difference.in_flight
-        self._markers += page.markers
-        await self._publication.page(difference.publish, listed=len(page.objects), done=page.done)
+    async def _page(self, page: ScannedPage, compared: Compared) -> None:
+        difference = diff(page.objects, compared.differ, self._scanner.clock(), self._republish_after)
+        publish = difference.publish
+        if faults := [*page.faults, *self._refusals.too_long(publish)]:
+            refused = {fault.key for fault in faults}
+            publish = [item for item in publish if item.key not in refused]
+            await self._refusals.report(faults)
+        awaited = [(page.objects.keys[place], page.objects.tokens[place]) for place in compared.awaited]
+        proven = difference.unchanged - len(compared.counted) - len(awaited)
+        left_out = Counter(page.left_out)
+        self._met.update(left_out, published=len(publish), proven=proven, in_flight=len(difference.in_flight))
+        await self._publication.page(Judged(publish, page.done, difference.in_flight, awaited, proven, left_out))
 
     def _log(self, text: str, action: str, **fields: object) -> None:
         log.info(text, action=action, route=self._route.name, job=self._job.id, **fields)

@@ -27,7 +27,7 @@ LEASE_SECONDS = 15.0
 class Lock(Protocol):
     """What is asked of the lock in Redis (common.state.locks.Leader)."""
 
-    async def take(self) -> bool: ...
+    async def take(self) -> int: ...
 
     async def give_up(self) -> bool: ...
 
@@ -35,8 +35,8 @@ class Lock(Protocol):
 class Leadership:
     """`keep` runs beside the work and holds the lock; `held` and `term` are read by the work, as often as it likes.
 
-    A term is one unbroken time as leader. Work that began in one term ends with it, also when a new term has
-    begun: someone else may have been at it in between.
+    A term is one unbroken time as leader, and has a number that no other publisher ever had. Work that began in one term
+    ends with it, also when a new term has begun: someone else may have been at it in between.
     """
 
     def __init__(
@@ -77,10 +77,10 @@ class Leadership:
 
     async def _take(self) -> None:
         asked = self._clock()
-        taken = await self._lock.take()
-        if taken and not self.held():
-            self.term += 1
-        self._until = asked + self._seconds if taken else float("-inf")
+        term = await self._lock.take()
+        if term:
+            self.term = term
+        self._until = asked + self._seconds if term else float("-inf")
         self._say()
 
     def _say(self) -> None:

@@ -1,49 +1,44 @@
-"""The one who writes a job's checkpoint: numbers that are reserved, and pages that are confirmed, in the order of their numbers.
+"""The one who writes a job's checkpoint: pages that the queue has confirmed, in the order in which they were sent.
 
-A write holds everything that is due: the numbers that the next pages wait for, and all pages in front that the queue has
-confirmed. So there is one write at a time, as the script behind it wants it, and while it is under way the next one
-collects.
+A write holds all pages in front that are confirmed. So there is one write at a time, as the script behind it wants it, and while
+it is under way the next one collects.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from common.cancelling import cancel
+from common.state.jobs import JobLost
 from common.steps import OnStep, Step, ignore
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from common.state.jobs import Checkpoint
     from publisher.position import Gap, Position
 
     Entries = Sequence[tuple[str, str]]
-    Write = Callable[[Entries, Checkpoint, int], Awaitable[None]]
-    """(key, etag) of what was published, the checkpoint, and how many objects were listed."""
+    Write = Callable[[Entries, Position, int, Counter[str]], Awaitable[None]]
+    """(key, etag) of what was published, the position, how many were proven, and how many left out, by reason."""
 
 AT_ONCE = 1000
 """Objects recorded by one write, so that others wait a few milliseconds for Redis and no longer; a page may hold more."""
 
 
-class JobLost(Exception):  # noqa: N818 - named after the situation, as the errors of the project are
-    """The job is not ours any more: its checkpoint must not be moved by us."""
-
-
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A page on its way: `confirmation` ends when the queue has confirmed all of it. It covers `done` of the listing, and its
-    tasks have the last numbers below `numbers`.
+    """A page on its way: `confirmation` ends when the queue has confirmed all of it. It covers `done` of the listing, and
+    holds so many that are `proven` and `left_out`, by reason, beside its `entries`.
     """
 
     confirmation: asyncio.Task[None] | None
     entries: Entries
-    listed: int
+    proven: int
+    left_out: Counter[str]
     done: Gap
-    numbers: int
 
     @property
     def confirmed(self) -> bool:
@@ -64,26 +59,15 @@ class Ledger:
     nothing more is written. Leave it through `close`.
     """
 
-    def __init__(
-        self, position: Position, numbers: int, write: Write, *, held: Callable[[], bool], on_step: OnStep = ignore
-    ) -> None:
+    def __init__(self, position: Position, write: Write, *, held: Callable[[], bool], on_step: OnStep = ignore) -> None:
         self._position = position
         self._write = write
         self._held = held
         self._on_step = on_step
-        self._wanted = self._reserved = numbers
         self._pages: deque[Sent] = deque()
         self._due = asyncio.Event()
         self._moved = asyncio.Event()
         self._writing = asyncio.create_task(self._run())
-
-    async def reserve(self, count: int) -> int:
-        """The first of so many numbers, once the job knows that they are taken."""
-        first = self._wanted
-        self._wanted += count
-        self._due.set()
-        await self._until(lambda: self._reserved >= first + count)
-        return first
 
     def enter(self, page: Sent) -> None:
         """To be recorded when it is confirmed, and those before it are recorded."""
@@ -114,7 +98,7 @@ class Ledger:
             while True:
                 await self._due.wait()
                 self._due.clear()
-                while self._reserved < self._wanted or (self._pages and self._pages[0].confirmed):
+                while self._pages and self._pages[0].confirmed:
                     await self._write_what_is_due()
                     self._moved.set()
         finally:
@@ -122,17 +106,18 @@ class Ledger:
 
     async def _write_what_is_due(self) -> None:
         pages = self._confirmed()
-        position, wanted = self._position, self._wanted
+        position, left_out = self._position, Counter[str]()
         for page in pages:
             if page.confirmation is not None:
                 page.confirmation.result()
                 self._on_step(Step.BATCH_QUEUED)
-            position = position.beyond(page.done, page.numbers)
+            position = position.beyond(page.done)
+            left_out.update(page.left_out)
         if not self._held():
             raise JobLost
         entries = [entry for page in pages for entry in page.entries]
-        await self._write(entries, position.checkpoint(wanted), sum(page.listed for page in pages))
-        self._position, self._reserved = position, wanted
+        await self._write(entries, position, sum(page.proven for page in pages), left_out)
+        self._position = position
         for _ in pages:
             self._pages.popleft()
             self._on_step(Step.BATCH_RECORDED)

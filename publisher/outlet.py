@@ -47,6 +47,11 @@ class Outlet:
         """Return when the queue is open, however long that takes. Raises SettingsError when it cannot be."""
         self._queue = await self._patiently(self._open_queue)
 
+    async def open_once(self) -> None:
+        """`open`, unless it is open: for a queue that is rarely needed."""
+        if self._queue is None:
+            await self.open()
+
     async def send(self, messages: Sequence[bytes]) -> None:
         """Return when the queue has confirmed every message, however long that takes. Some may be sent more than once.
 

@@ -1,20 +1,18 @@
-"""From objects to tasks on the queue: reserve numbers, send, and record once the queue has confirmed.
+"""From objects to tasks on the queue: reserve, send, and record once the queue has confirmed.
 
-Every task has a number in its job, and a number that is settled once counts once; so no two objects may ever share a number,
-whatever crashes in between. A page that is scanned again after a crash may well hold other things to publish than the first
-time (the workers have not slept), so counting on from the last recorded page would hand the first life's numbers, some of them
-already settled, to other objects: the job would be done before its objects are. Therefore, in this order for each page:
+In this order for each page:
 
-1. *reserve*: move the job's `published`, the number of the next task, behind the page's numbers; the place in the listing stays;
+1. *reserve*: what the page holds and what is not proven is in flight, each object once (common.state.flight). What was consumed
+   meanwhile, by a task that was sent before, is left away.
 2. *send* the tasks and wait for the queue's confirmation;
-3. *record*, in one step, the objects as published, the page as counted, its numbers as accounted for, and the place behind it.
+3. *record*, in one step, the objects as published, what else the page holds as counted, and the place behind it.
 
-A crash leaves `published` ahead of what is accounted for: the numbers in between were reserved and maybe sent, and never
-recorded. Whoever resumes the job settles them as superseded (`retire`) and goes on behind them. A task of the first life that
-arrives later still moves its object; it only counts no more.
+After a crash in between, the page is listed again; it may well hold other things than the first time, because the workers have
+not slept. What is in flight already counts no second time, nor does what has been settled since.
 
-Several pages are sent at once, at most PAGES_UNDER_WAY; they are recorded in the order of their numbers (publisher.ledger), each
-when its tasks are confirmed.
+Several pages are sent at once, at most PAGES_UNDER_WAY; they are recorded in the order in which they were reserved
+(publisher.ledger), each when its tasks are confirmed. A task has a number in its job, for readers of the message: nothing is
+counted by it.
 
 Memory of one scan: PAGES_UNDER_WAY pages, those that are compared ahead (publisher.jobs) and those that are listed ahead
 (publisher.scan). A page that has come takes some 700 bytes for each object, and one of which everything is published three KiB
@@ -24,27 +22,43 @@ Memory of one scan: PAGES_UNDER_WAY pages, those that are compared ahead (publis
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from common.state.cache import Settled, Settlement
+from common.state.jobs import JobLost
 from common.steps import OnStep, ignore
+from common.storage.listed import Listed
 from common.task import Form
 from publisher.ledger import Ledger, Sent
-from publisher.position import Position, unaccounted
+from publisher.position import Position
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from common.config import Route
     from common.objects import StoredObject
-    from common.state.cache import Cache
-    from common.state.jobs import Checkpoint, Job
+    from common.state.flight import Entries, Flight, Scan
+    from common.state.jobs import Job
     from publisher.outlet import Outlet
     from publisher.position import Gap
 
 PAGES_UNDER_WAY = 4
-RETIRED_AT_ONCE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A page that was compared: what is to be published, (key, version) of what is in flight or still awaited though it is
+    consumed, how many are proven, and how many are left out, by reason.
+    """
+
+    publish: Sequence[StoredObject]
+    done: Gap
+    in_flight: Entries = ()
+    awaited: Entries = ()
+    proven: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)
 
 
 class Publication:
@@ -56,38 +70,45 @@ class Publication:
     def __init__(
         self,
         route: Route,
+        scan: Scan,
         job: Job,
         *,
-        cache: Cache,
+        flight: Flight,
         outlet: Outlet,
         batch: int,
+        lost_before: Callable[[], float],
+        not_failed: bool = False,
         clock: Callable[[], float],
         held: Callable[[], bool],
         on_step: OnStep = ignore,
     ) -> None:
-        """The job's unaccounted numbers must have been retired before."""
+        """`job` is the one that is scanned, as it was held. A task made before `lost_before` counts as lost; with
+        `not_failed` what failed in the version that is listed is not published again.
+        """
         self._route = route
-        self._job = job.id
-        self._cache = cache
+        self._scan = scan
+        self._flight = flight
         self._outlet = outlet
         self._batch = batch
+        self._lost_before = lost_before
+        self._not_failed = not_failed
         self._clock = clock
-        numbers = job.checkpoint.published
-        position = Position(Position.of(job.checkpoint).gaps, numbers)
-        self._ledger = Ledger(position, numbers, self._record, held=held, on_step=on_step)
-        self._numbers = numbers
+        self._held = held
+        self._ledger = Ledger(Position.of(job.checkpoint), self._record, held=held, on_step=on_step)
 
-    async def page(self, publish: Sequence[StoredObject], *, listed: int, done: Gap) -> None:
-        """Publish these objects of a page of `listed`, which covers `done` of the listing. Returns while it is on its way."""
+    async def page(self, page: Judged) -> None:
+        """Publish what is to be published of a page. Returns while it is on its way."""
         await self._ledger.room(PAGES_UNDER_WAY)
+        publish = page.publish
         confirmation = None
-        if publish:
-            first = await self._ledger.reserve(len(publish))
-            self._numbers = first + len(publish)
-            form = Form(self._route.name, self._job, datetime.fromtimestamp(self._clock(), UTC))
-            confirmation = asyncio.create_task(self._send(form.filled(publish, first, self._route.destination.url)))
-        entries = [(item.key, item.version.token) for item in publish]
-        self._ledger.enter(Sent(confirmation, entries, listed, done, self._numbers))
+        if publish or page.in_flight or page.awaited:
+            if not self._held():
+                raise JobLost
+            publish, first = await self._reserve(page)
+            if publish:
+                form = Form(self._route.name, self._scan.job, datetime.fromtimestamp(self._clock(), UTC))
+                confirmation = asyncio.create_task(self._send(form.filled(publish, first, self._route.destination.url)))
+        self._ledger.enter(Sent(confirmation, _entries(publish), page.proven, page.left_out, page.done))
 
     async def finish(self) -> None:
         """Return when every page is confirmed and recorded."""
@@ -97,27 +118,30 @@ class Publication:
         """Stop sending. What is not recorded is scanned again by whoever resumes the job. Nothing to do after `finish`."""
         await self._ledger.close()
 
+    async def _reserve(self, page: Judged) -> tuple[Sequence[StoredObject], int]:
+        """What is to be sent, and the number of its first task."""
+        first, left = await self._flight.reserve(
+            self._scan,
+            _entries(page.publish),
+            in_flight=page.in_flight,
+            awaited=page.awaited,
+            lost_before=self._lost_before(),
+            not_failed=self._not_failed,
+        )
+        if not left:
+            return page.publish, first
+        away = set(left)
+        return [item for place, item in enumerate(page.publish) if place not in away], first
+
     async def _send(self, messages: Sequence[bytes]) -> None:
         for start in range(0, len(messages), self._batch):
             await self._outlet.send(messages[start : start + self._batch])
 
-    async def _record(self, entries: Sequence[tuple[str, str]], checkpoint: Checkpoint, listed: int) -> None:
-        unchanged = listed - len(entries)
-        now = int(self._clock())
-        await self._cache.record_published(self._route.name, self._job, entries, now, checkpoint, listed, unchanged)
+    async def _record(self, entries: Entries, position: Position, proven: int, left_out: Counter[str]) -> None:
+        await self._flight.record(self._scan, entries, int(self._clock()), str(position), proven, left_out)
 
 
-async def retire(cache: Cache, job: Job, *, owner: str) -> int:
-    """Settle the numbers that an interrupted scan of this job left unaccounted for; how many they were.
-
-    To be called before a job is resumed, by the only one that scans it. Again: a number that is settled does not count twice.
-    """
-    lost = list(unaccounted(job.checkpoint))
-    for start in range(0, len(lost), RETIRED_AT_ONCE):
-        await cache.settle([_superseded(job, number, owner) for number in lost[start : start + RETIRED_AT_ONCE]])
-    return len(lost)
-
-
-def _superseded(job: Job, number: int, owner: str) -> Settlement:
-    """No object stands behind it, so it names none."""
-    return Settlement(job.route, "", job.id, number, owner, Settled.SUPERSEDED)
+def _entries(objects: Sequence[StoredObject]) -> Entries:
+    if isinstance(objects, Listed):
+        return list(zip(objects.keys, objects.tokens, strict=True))
+    return [(item.key, item.version.token) for item in objects]

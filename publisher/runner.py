@@ -25,10 +25,11 @@ from common.background import Background
 from common.cancelling import cancel, unless
 from common.errors import SettingsError
 from common.heartbeat import Heartbeat, directory
-from common.queues.registry import open_queue
+from common.queues.registry import open_errors, open_queue
 from common.state.agreements import Agreements
 from common.state.cache import Cache
 from common.state.feeds import Feeds
+from common.state.flight import Flight
 from common.state.jobs import Jobs
 from common.state.locks import Leader
 from common.state.store import Store
@@ -84,7 +85,9 @@ class _Parts:
         store = await Store.open(settings.redis)
         stack.push_async_callback(store.close)
         outlet = Outlet(partial(open_queue, settings))
-        stack.push_async_callback(outlet.close)
+        errors = Outlet(partial(open_errors, settings))
+        for each in (outlet, errors):
+            stack.push_async_callback(each.close)
         transport = Transport()
         stack.push_async_callback(transport.close)
         owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
@@ -93,7 +96,9 @@ class _Parts:
             lambda route: open_reader(route, settings, transport, shared=Agreements(store)),
             cache=cache,
             jobs=jobs,
+            flight=Flight(store),
             outlet=outlet,
+            errors=errors,
             settings=settings.publisher,
             owner=owner,
             clock=time.time,
@@ -132,18 +137,26 @@ async def run(settings: Settings, on_step: OnStep = ignore) -> int:
     return 0
 
 
-async def run_once(settings: Settings, *, kind: JobKind, on_step: OnStep = ignore) -> Job:
+async def run_once(
+    settings: Settings, *, kind: JobKind, on_step: OnStep = ignore, again: bool = False, only_here: bool = False
+) -> Job:
     """Scan the only route to the end, going on with a job whose scan was interrupted; the job, as it is when its scan has ended.
 
-    Takes no lead: whoever calls it has the Redis to itself. Raises ObjectError when the source cannot be listed, SettingsError
-    when something cannot work as it is set up. Cancelled, or failed in a way that may pass, the job is resumed by the next call.
+    With `again` the job does not end with this scan, but is to be scanned once more. `only_here`: see `Scanner.run`.
+
+    Takes a term and does not keep it: whoever calls it has the Redis to itself. Raises ObjectError when the source cannot be
+    listed, SettingsError when something cannot work as it is set up. Cancelled, or failed in a way that may pass, the job is
+    resumed by the next call.
     """
     (route,) = settings.routes
     async with AsyncExitStack() as stack:
         parts = await _Parts.make(settings, stack, on_step)
         await parts.connect()
-        job = await parts.jobs.resumable(route.name) or await parts.jobs.open(route.name, kind, time.time())
-        await parts.scanner.run(route, job)
+        leader = Leader(parts.store, LEADERSHIP, parts.owner, LEASE_SECONDS)
+        stack.push_async_callback(leader.give_up)
+        term = await leader.take_over()
+        job = await parts.jobs.open(route.name, kind, time.time())
+        await parts.scanner.run(route, job, term=term, again=again, only_here=only_here)
         return await parts.jobs.get(job.id) or job
 
 

@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_right
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
 from common.cancelling import cancel
-from common.errors import ObjectError, Refused
+from common.errors import InvalidName, ObjectError, Refused
+from common.storage.base import Fault, Page
 from common.storage.key_order import order
 from common.storage.listed import Listed
 from common.telemetry import get_logger
@@ -27,29 +28,29 @@ from publisher.position import Gap
 from publisher.ranges import Range, Ranges
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
-    from common.storage.base import Page, RangesReader, Reader
+    from common.storage.base import RangesReader, Reader
 
 log = get_logger(__name__)
 
 QUEUED = 1
+NAMELESS = "an object has the name of the location itself and cannot be replicated: make the prefix of the route shorter"
 PATIENCE = 0.005
 """Seconds that the publisher waits for a page before another range is begun: a service nearby answers sooner."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScannedPage:
-    """`objects` are those that can be replicated; `listed` counts what the page held, `markers` the directory markers left out
-    of `objects`, and `nameless` the objects that are left out because they have no name below the location.
+    """`objects` are those that can be replicated; `left_out` counts by reason what is none, "marker" for directory markers;
+    `faults` names what cannot be replicated as it stands.
 
     `done` is the part of the listing that the page covers: all of it that lies in there is on this page.
     """
 
     objects: Listed
-    listed: int
-    markers: int
-    nameless: int
+    left_out: Mapping[str, int]
+    faults: Sequence[Fault]
     done: Gap
 
 
@@ -160,7 +161,7 @@ class _Walk:
         async with aclosing(left_out(self._reader, span, listing, last)) as missing:
             async for objects in missing:
                 await self._not_divided_any_more(span, objects.keys)
-                await self._pages.put(_sift(objects, Gap(span.after, span.after), skip_markers=self._skip_markers))
+                await self._pages.put(_sift(Page(objects, None), Gap(span.after, span.after), skip_markers=self._skip_markers))
 
     async def _not_divided_any_more(self, span: Range, keys: Sequence[str]) -> None:
         self._divisible = False
@@ -186,12 +187,13 @@ class _Walk:
             ended = True
         if span.until is not None and objects and order(objects.keys[-1]) > order(span.until):
             objects = objects[: bisect_right(objects.keys, order(span.until), key=order)]
+        faults = [fault for fault in page.faults if span.until is None or order(fault.key) <= order(span.until)]
         done = Gap(span.after, span.until if ended else page.after)
         if ended:
             self._ranges.ended(span)
         else:
             self._ranges.reached(span, objects.keys, page.after)
-        return _sift(objects, done, skip_markers=self._skip_markers), ended
+        return _sift(replace(page, objects=objects, faults=faults), done, skip_markers=self._skip_markers), ended
 
     def _look_at_order(self, keys: Sequence[str]) -> None:
         """A listing in another order than promised can be read from end to end, but not in parts."""
@@ -202,22 +204,21 @@ class _Walk:
         self._shards = 1
 
 
-def _sift(objects: Listed, done: Gap, *, skip_markers: bool) -> ScannedPage:
+def _sift(page: Page, done: Gap, *, skip_markers: bool) -> ScannedPage:
     """A directory marker is an empty object whose name ends with a slash; the location's own has no name left below it.
 
-    An object named exactly like the location has the key "", which no task can carry: it is left out even where
-    markers are wanted.
+    An object named exactly like the location has the key "", which no task can carry: it is refused by name, unless it is a
+    marker, and then it is left out even where markers are wanted.
     """
-    listed, markers, nameless = len(objects), 0, 0
+    objects, reasons, faults = Listed.of(page.objects), Counter(page.left_out), list(page.faults)
     if "" in objects.keys or "/\0" in "\0".join([*objects.keys, ""]):  # most pages have neither
         kept = []
         for place, (key, size) in enumerate(zip(objects.keys, objects.sizes, strict=True)):
-            if not key:
-                markers += size == 0
-                nameless += size != 0
-            elif skip_markers and size == 0 and key.endswith("/"):
-                markers += 1
+            if not key and size:
+                faults.append(Fault("", InvalidName(NAMELESS)))
+            elif size == 0 and (not key or (skip_markers and key.endswith("/"))):
+                reasons["marker"] += 1
             else:
                 kept.append(place)
         objects = objects.pick(kept)
-    return ScannedPage(objects, listed, markers, nameless, done)
+    return ScannedPage(objects, reasons, faults, done)

@@ -84,7 +84,9 @@ class Scheduler:
         self._stopping = False
 
     async def request(self, routes: Sequence[str]) -> list[Job]:
-        """One scanning job for each of these routes: the one that is open, or a new one. Does not wait for the scan."""
+        """One scanning job for each of these routes: the open one, scanned again where it is not under way, or a new one.
+        Does not wait for the scan.
+        """
         jobs = []
         for name in routes:
             turn = self._turns[name]
@@ -141,8 +143,7 @@ class Scheduler:
 
     async def _open(self, turn: _Turn, kind: JobKind) -> Job:
         async with turn.opening:
-            job = await self._jobs.resumable(turn.route.name)
-            return job or await self._jobs.open(turn.route.name, kind, self._now())
+            return await self._jobs.open(turn.route.name, kind, self._now())
 
     async def _sweep(self, turn: _Turn) -> None:
         """One scan. Whatever happens to it stays with this route: the others go on."""
@@ -169,6 +170,7 @@ class Scheduler:
         await self._scanner.run(
             turn.route,
             job,
+            term=term,
             wanted=lambda: not self._stopping and self._leadership.held(term),
             held=lambda: self._leadership.held(term),
         )

@@ -206,7 +206,7 @@ class Replicator:
     async def _replicate(self, delivery: Delivery, task: Task, ends: Ends, claimed: Claimed) -> None:
         try:
             if claimed.outcome is Outcome.DONE:
-                await self._settler.already(task)
+                await self._settler.proven(task)
             else:
                 self._on_step(Step.CLAIMED)
                 await self._carry_out(task, ends, claimed.record)
@@ -225,10 +225,10 @@ class Replicator:
         try:
             receipt, moved = await self._move(task, ends, record)
         except _Superseded as superseded:
-            await self._hand_over(task, superseded.successor)
+            await self._hand_over(task, ends, superseded.successor)
             return
         self._on_step(Step.VERIFIED)
-        await self._settler.consumed(task, receipt, copied=moved is not None, lost=moved.lost if moved else ())
+        await self._settler.arrived(task, receipt, copied=moved is not None, lost=moved.lost if moved else ())
         await self._failures.served(task, source=moved is not None, destination=True)
         log.debug(
             "object replicated" if moved else "object was there already",
@@ -277,15 +277,20 @@ class Replicator:
         small = planned.part_bytes is None and task.size <= SMALL_BYTES
         return Absent() if small and not self._habits[task.route].look_first else None
 
-    async def _hand_over(self, task: Task, successor: StoredObject | None) -> None:
-        """The task is void. What the source holds now is sent as a task of its own, before the old one is forgotten."""
-        if successor is not None and task.rounds < ROUNDS:
+    async def _hand_over(self, task: Task, ends: Ends, successor: StoredObject | None) -> None:
+        """The task is void. What the source holds now is sent as a task of its own, before the old one is forgotten; where it
+        holds nothing, that is no proof that it will not: the object was listed. Raises SourceMissing when it was listed once
+        more.
+        """
+        if successor is None:
+            await self._transfers[task.route].discard(task)
+            await self._miss(task, ends)
+        elif task.rounds < ROUNDS:
             await self._queue.send([encode(self._next_round(task, successor))])
-            await self._claims.release(task)
+            await self._settler.handed_over(task, successor.version)
         else:
             await self._transfers[task.route].discard(task)
-            await self._settler.superseded(task)
-        if successor is not None and task.rounds >= ROUNDS:
+            await self._settler.changing(task)
             log.warning(
                 "an object keeps changing and is left to the next sweep",
                 action="object_changing",
@@ -303,8 +308,8 @@ class Replicator:
         )
 
     def _next_round(self, task: Task, successor: StoredObject) -> Task:
-        """The successor keeps job and number: the object is counted once, when its new version has arrived. Rounds grow apart, or
-        an object that never rests would be run after for ever.
+        """The successor takes the place of the task: the object is counted once, when its new version has arrived. Rounds grow
+        apart, or an object that never rests would be run after for ever.
         """
         waits = ROUND_SECONDS * 2 ** (task.rounds - 1) if task.rounds else 0.0
         return replace(
@@ -315,6 +320,15 @@ class Replicator:
             rounds=task.rounds + 1,
             not_before=datetime.fromtimestamp(self._now() + waits, UTC) if waits else None,
         )
+
+    async def _miss(self, task: Task, ends: Ends) -> None:
+        if not ends.reader.limits.lists_as_it_is:
+            await self._settler.gone(task)
+        elif not await self._settler.missing(task):
+            raise SourceMissing(
+                "the source lists it and says that it is not there when it is read, in two scans: "
+                "check who writes there, and whether the listing is of this bucket; nothing was copied"
+            )
 
     def _ends_of(self, task: Task) -> Ends:
         try:

@@ -25,6 +25,7 @@ from common.heartbeat import Heartbeat, directory
 from common.queues.registry import open_large, open_queue
 from common.state.agreements import Agreements
 from common.state.cache import Cache
+from common.state.flight import Flight
 from common.state.holds import Holds
 from common.state.store import Store
 from common.state.uploads import Uploads
@@ -154,7 +155,7 @@ def _assemble(
     queue, large = queues
     cache = Cache(store)
     claims = Claims(cache, name, queue.lease)
-    settler = Settler(cache, name, tally, on_step)
+    settler = Settler(cache, Flight(store), name, tally, on_step)
     shared = Agreements(store)
     holding = Holding(
         Holds(store),

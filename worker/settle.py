@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from common.batching import Batcher
-from common.state.cache import Settled, Settlement
+from common.state.claims import HandedOver, Missed, Settled, Settlement
 from common.steps import Step
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from common.objects import Version
     from common.state.cache import Cache
+    from common.state.flight import Flight
     from common.state.records import Receipt
     from common.steps import OnStep
     from common.task import Task
@@ -24,33 +27,53 @@ LINGER_SECONDS = 0.002
 
 
 class Settler:
-    """Writes outcomes to the cache. Effect, then record, then acknowledge: nothing is acknowledged before `settle` returns."""
+    """Writes outcomes to the state. Effect, then record, then acknowledge: nothing is acknowledged before a method returns."""
 
-    def __init__(self, cache: Cache, worker: str, tally: Tally, on_step: OnStep) -> None:
+    def __init__(self, cache: Cache, flight: Flight, worker: str, tally: Tally, on_step: OnStep) -> None:
         self._cache = cache
         self._tally = tally
         self._worker = worker
         self._on_step = on_step
         self._batch: Batcher[Settlement, None] = Batcher(self._send, linger=LINGER_SECONDS)
+        self._missed: Batcher[Missed, bool] = Batcher(flight.miss, linger=LINGER_SECONDS)
+        self._handed: Batcher[HandedOver, None] = Batcher(partial(_hand_over, flight), linger=LINGER_SECONDS)
 
-    async def consumed(self, task: Task, receipt: Receipt, *, copied: bool, lost: Sequence[Lost] = ()) -> None:
+    async def arrived(self, task: Task, receipt: Receipt, *, copied: bool, lost: Sequence[Lost] = ()) -> None:
         """The destination holds the task's version; `copied` tells whether this delivery brought it there, `lost` what of it was
         left behind.
         """
         self._tally.lost.update(each.field for each in lost)
-        outcome = Settled.CONSUMED if copied else Settled.ALREADY
+        outcome = Settled.MOVED if copied else Settled.PROVEN
         await self._settle(task, outcome, receipt, receipt.size if copied else 0, metadata_lost=bool(lost))
 
-    async def already(self, task: Task) -> None:
+    async def proven(self, task: Task) -> None:
         """The cache knew the version as consumed before this delivery came."""
-        await self._settle(task, Settled.ALREADY, None, 0)
+        await self._settle(task, Settled.PROVEN, None, 0)
 
-    async def superseded(self, task: Task) -> None:
-        """The version is gone from the source: there is nothing to move any more."""
-        await self._settle(task, Settled.SUPERSEDED, None, 0)
+    async def gone(self, task: Task) -> None:
+        """The source has no such object any more, and its listing is of an earlier time: there is nothing to move."""
+        await self._settle(task, Settled.GONE, None, 0)
+
+    async def changing(self, task: Task) -> None:
+        """The source changes each time that the object's turn comes: it is left to the next scan."""
+        await self._settle(task, Settled.CHANGING, None, 0)
 
     async def failed(self, task: Task) -> None:
         await self._settle(task, Settled.FAILED, None, 0)
+
+    async def missing(self, task: Task) -> bool:
+        """The source has no such object now: it stays in flight until a full scan has decided. False if one has, and listed
+        it once more: then nothing is recorded yet, and the object has failed.
+        """
+        undecided = await self._missed.add(Missed(task.route, task.key, task.version.token, self._worker))
+        if undecided:
+            self._on_step(Step.RECORDED)
+        return undecided
+
+    async def handed_over(self, task: Task, successor: Version) -> None:
+        """A task for the successor has been sent."""
+        await self._handed.add(HandedOver(task.route, task.key, task.version.token, successor.token, self._worker))
+        self._on_step(Step.RECORDED)
 
     async def _settle(
         self, task: Task, outcome: Settled, receipt: Receipt | None, copied_bytes: int, *, metadata_lost: bool = False
@@ -59,8 +82,7 @@ class Settler:
             Settlement(
                 route=task.route,
                 key=task.key,
-                job=task.job,
-                number=task.number,
+                etag=task.version.token,
                 owner=self._worker,
                 outcome=outcome,
                 receipt=receipt,
@@ -74,3 +96,8 @@ class Settler:
     async def _send(self, items: Sequence[Settlement]) -> Sequence[None]:
         await self._cache.settle(items)
         return [None] * len(items)
+
+
+async def _hand_over(flight: Flight, items: Sequence[HandedOver]) -> Sequence[None]:
+    await flight.hand_over(items)
+    return [None] * len(items)

@@ -9,21 +9,20 @@ from __future__ import annotations
 
 import secrets
 import time
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from common.state.browse import START, Cursor, Kind, described, remove, walk, worker_names
 from common.state.claims import Claim, Claimed, Outcome, Settled, Settlement
-from common.state.keys import digest, key_bytes, keys_bytes, spread, spreads, text_bytes
+from common.state.keys import digest, key_bytes, keys_bytes, places, spread, spreads, text_bytes
 from common.state.records import NOTHING, Published, Receipt, Record, decode, pack_receipt, pack_token, pack_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from common.state.jobs import Checkpoint
     from common.state.store import Argument, Store
 
 __all__ = [
-    "Cache", "Claim", "Claimed", "Kind", "Outcome", "Published", "Receipt", "Record", "Settled", "Settlement",
+    "Cache", "Claim", "Claimed", "Compared", "Kind", "Outcome", "Published", "Receipt", "Record", "Settled", "Settlement",
 ]  # fmt: skip
 
 PER_BUCKET = 40
@@ -31,6 +30,17 @@ PER_BUCKET = 40
 _OUTCOMES = (Outcome.TAKEN, Outcome.DONE, Outcome.BUSY)
 
 Item = TypeVar("Item", Claim, Settlement)
+
+
+class Compared(NamedTuple):
+    """What came of comparing a page with the receipts; objects by their positions on it, in order."""
+
+    differ: Sequence[tuple[int, Record]] = ()
+    """Those that are not consumed in the version that was named, and what is known of them."""
+    counted: Sequence[int] = ()
+    """Those that are, and that the open job has counted before its scan came to them."""
+    awaited: Sequence[int] = ()
+    """Those that are, and that are in flight all the same."""
 
 
 class Cache:
@@ -49,53 +59,21 @@ class Cache:
         workers = worker_names(names)
         return [decode(value, workers) if value else NOTHING for value in values]
 
-    async def compare(self, route: str, keys: Sequence[str], tokens: Sequence[str]) -> list[tuple[int, Record]]:
-        """Which of these versions have not been consumed: their positions, in order, and what is known of those objects.
+    async def compare(self, route: str, keys: Sequence[str], tokens: Sequence[str]) -> Compared:
+        """Which of these versions have not been consumed, and of which of the others the open job knows already.
 
         The names of workers are left out of the records. Redis compares: a page in which nothing is new costs one short reply.
         """
         if not keys:
-            return []
+            return Compared()
         stored = keys_bytes(keys)
         packed = pack_tokens(tokens)
-        args: list[Argument] = [spreads(stored), packed or b"", *stored]
+        args: list[Argument] = [*places(stored), packed or b"", *stored]
         if packed is None:
             args += [pack_token(token) for token in tokens]
-        places, values = await self._store.run("compare", [self._keys.route(route)], args)
-        return [(place, decode(value, {}) if value else NOTHING) for place, value in zip(places, values, strict=True)]
-
-    async def record_published(  # noqa: PLR0917 - one call, made in one place
-        self,
-        route: str,
-        job: str,
-        entries: Sequence[tuple[str, str]],
-        at: int,
-        checkpoint: Checkpoint,
-        listed: int,
-        unchanged: int,
-    ) -> None:
-        """Record (key, etag) pairs that the queue has confirmed, and how far the job's scan has come, as one step.
-
-        `checkpoint.published` counts the tasks that the job has numbered so far; `listed` and `unchanged` are added to its own.
-        A checkpoint that lies behind the job's own (another publisher has gone on) writes records but counts nothing.
-        """
-        stored = keys_bytes([key for key, _ in entries])
-        tokens = [pack_token(etag) for _, etag in entries]
-        name = self._keys.job(route, job)
-        after = b"" if checkpoint.after is None else b"=" + text_bytes(checkpoint.after)
-        fixed: list[Argument] = [
-            at,
-            self._per_bucket,
-            secrets.token_bytes(8),
-            after,
-            checkpoint.published,
-            listed,
-            unchanged,
-            spreads(stored),
-        ]
-        pairs = [part for pair in zip(stored, tokens, strict=True) for part in pair]
-        keys = [self._keys.route(route), name, f"{name}:settled"]
-        await self._store.send([self._known(route), self._store.call("record_published", keys, [*fixed, *pairs])])
+        differ, values, counted, awaited = await self._store.run("compare", [self._keys.route(route)], args)
+        records = [decode(value, {}) if value else NOTHING for value in values]
+        return Compared(list(zip(differ, records, strict=True)), counted, awaited)
 
     async def claim(self, wanted: Sequence[Claim]) -> list[Claimed]:
         """For each: take the lease, unless the version is consumed already or someone else has the lease."""
@@ -127,20 +105,22 @@ class Cache:
         await self._for_leases("release", leases, lambda lease: [_place(lease), lease.owner])
 
     async def settle(self, items: Sequence[Settlement]) -> None:
-        """End tasks: receipts, counts (once per task number), leases. Each item is whole: all of it or nothing has happened."""
+        """End tasks: receipts, counts (of what is in flight in this version), leases. Each item is whole: all of it or
+        nothing has happened.
+        """
         now = int(self._clock())
         calls = []
         for route, indexes in _by_route(items).items():
-            numbers: list[bytes] = []
+            digests: list[bytes] = []
             args: list[Argument] = []
             for item in (items[index] for index in indexes):
                 stored = key_bytes(item.key)
-                place = digest(stored)
-                numbers.append(spread(place))
-                args += [place.hex(), stored, item.job, item.number, item.owner, item.outcome.value, item.copied_bytes]
+                digests.append(digest(stored))
+                args += [digests[-1].hex(), stored, pack_token(item.etag), item.owner, item.outcome.value, item.copied_bytes]
                 args += [text_bytes(item.receipt.worker), *pack_receipt(item.receipt)] if item.receipt else ["", "", ""]
                 args.append(int(item.metadata_lost))
-            fixed: list[Argument] = [now, self._per_bucket, b"".join(numbers)]
+            numbers = b"".join([spread(each) for each in digests])
+            fixed: list[Argument] = [now, self._per_bucket, numbers, b"".join(digests)]
             calls += [self._known(route), self._store.call("settle", [self._keys.route(route)], [*fixed, *args])]
         await self._send(calls)
 

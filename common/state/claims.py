@@ -39,29 +39,51 @@ class Claimed:
 
 
 class Settled(StrEnum):
-    """How a task ended; each is a counter of its job."""
+    """How a task ended; each is a counter of its job, GONE and CHANGING are reasons for which objects are left out."""
 
-    CONSUMED = "consumed"
-    """We moved it."""
-    ALREADY = "already"
-    """The destination had this version."""
-    SUPERSEDED = "superseded"
-    """The source has another version, or none, by now."""
+    MOVED = "moved"
+    """We brought the version to its destination."""
+    PROVEN = "proven"
+    """The destination had this version: a receipt, or a look, says so."""
     FAILED = "failed"
     """It went to the error topic."""
+    GONE = "gone"
+    """The source holds it no more, and its listing is known to be of earlier."""
+    CHANGING = "changing"
+    """The source had another version each time, and it is left to the next scan."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """The end of task `number` of `job`. A receipt goes with CONSUMED and ALREADY, where there is proof."""
+    """The end of a task for version `etag`. A receipt goes with MOVED and PROVEN, where there is proof."""
 
     route: str
     key: str
-    job: str
-    number: int
+    etag: str
     owner: str
     outcome: Settled
     receipt: Receipt | None = None
     copied_bytes: int = 0
     metadata_lost: bool = False
     """The destination could not keep all that the object has beside its bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """`owner` did not find version `etag` of the object at the source, nor any other."""
+
+    route: str
+    key: str
+    etag: str
+    owner: str
+
+
+@dataclass(frozen=True, slots=True)
+class HandedOver:
+    """`owner` found version `successor` where the task named `etag`, and has sent a task for it."""
+
+    route: str
+    key: str
+    etag: str
+    successor: str
+    owner: str

@@ -42,6 +42,12 @@ class Feeds:
         fields = ("next_source", followed.source, "next_mark", followed.mark, "next_full", followed.full)
         await self._store.send([("HSET", self._store.keys.feed(route), "job", job, *fields)])
 
+    async def is_full(self, route: str, job: str) -> bool:
+        """Whether the scan that was begun with this job looks at everything; one of which nothing is known does."""
+        (found,) = await self._store.send([("HMGET", self._store.keys.feed(route), "job", "full", "next_full")])
+        begun, full, next_full = found
+        return begun is None or begun.decode() != job or full != next_full or full is None
+
     async def ended(self, route: str, job: str) -> None:
         """The scan of this job has ended: what was begun with it holds. Nothing happens where it was begun with another."""
         key = self._store.keys.feed(route)

@@ -1,20 +1,26 @@
-"""Jobs: one run over a route each, with its checkpoint and counters.
+"""Jobs: what a route has to do, from a scan to the last object of it, with its checkpoint and counters.
 
-    scanning ──scanned──> moving ──the last task settled──> done
-        │                   (done at once where nothing is outstanding)
-        └──fail──> failed
+    scanning ──scanned──> moving ──nothing in flight──> done, done_with_failures
+       │  ^                 │
+       │  └──scanned again──┘
+       └──fail──> failed (ends with its last object in flight)
 
-A job counts its tasks by how they ended, each once however often it was delivered: a bitmap remembers which numbers have been
-counted (`Cache.settle`). A job is kept for 7 days after its end; one that does not end, because messages were lost, for 31 days
-after its last sign of life.
+A route has one open job at most. Whoever wants a scan while objects of it are in flight scans again within it, so that an object
+counts once, however often it is listed. At every moment
+
+    listed = moved + proven + in_flight + failed + left_out
+
+which the scripts check (scripts/_balance.lua); a difference is in `unbalanced`. A job is kept for 7 days after its end; one that
+does not end, because messages were lost, for 31 days after its last sign of life, and the next one then has what is in flight.
 """
 
 from __future__ import annotations
 
 import secrets
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from common.state.agreements import parking
@@ -26,8 +32,14 @@ if TYPE_CHECKING:
     from common.state.store import Store
     from common.storage.shared import Parking
 
-JobKind = Literal["sweep", "demand", "sync"]
-State = Literal["scanning", "moving", "done", "failed"]
+JobKind = Literal["sweep", "demand", "sync", "redrive"]
+State = Literal["scanning", "moving", "done", "done_with_failures", "failed"]
+
+ENDED: frozenset[State] = frozenset({"done", "done_with_failures", "failed"})
+
+
+class JobLost(Exception):  # noqa: N818 - named after the situation, as the errors of the project are
+    """The job is not the open one of its route any more, or somebody holds it in a later term: nothing was counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +54,7 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """Times are whole unix seconds. The counters after `unchanged` are tasks by how they ended; `bytes` were copied for them."""
+    """Times are whole unix seconds. Counters are objects, each in one of its versions; `bytes` were copied for those moved."""
 
     id: str
     route: str
@@ -56,49 +68,73 @@ class Job:
     """Why the scan could not go on."""
     parked: Parking | None = None
     """What the route waits for, as long as it does and the job has not ended."""
+    scans: int = 1
+    """How often the source was scanned, the scan under way included."""
     listed: int = 0
-    unchanged: int = 0
-    consumed: int = 0
-    already: int = 0
-    superseded: int = 0
+    moved: int = 0
+    proven: int = 0
+    """At the destination already: a receipt or a look says so."""
+    in_flight: int = 0
+    """About to be moved, or moved and not yet recorded."""
+    missing: int = 0
+    """Of those in flight: listed, and not found at the source by a worker. The next full scan decides."""
     failed: int = 0
+    left_out: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    """By reason."""
     bytes: int = 0
     metadata_lost: int = 0
-    """Of those consumed: objects that arrived without all that they have beside their bytes."""
+    """Of those moved: objects that arrived without all that they have beside their bytes."""
+    unbalanced: int = 0
+    """What `listed` is more than the sum of the others; 0 unless there is a fault of ours."""
+    sweeps: int = 1
+    """For how many jobs this one stands, of which none found anything to do, and `since` when."""
+    since: int | None = None
 
     @property
     def published(self) -> int:
+        """Tasks that were made for it."""
         return self.checkpoint.published
 
-    @property
-    def outstanding(self) -> int:
-        """Tasks that have not ended yet."""
-        return max(0, self.published - self.consumed - self.already - self.superseded - self.failed)
 
-
-_NUMBERS = ("listed", "unchanged", "consumed", "already", "superseded", "failed", "bytes", "metadata_lost")
+_OLDER = {"moved": ("consumed",), "proven": ("already", "unchanged")}
+"""Counters of format 1, by what they are now (formats.py)."""
 
 
 class Jobs:
+    """Every call is one round trip or two, and may be repeated."""
+
     def __init__(self, store: Store, *, clock: Callable[[], float] = time.time) -> None:
         self._store = store
         self._clock = clock
         self._keys = store.keys
 
     async def open(self, route: str, kind: JobKind, now: float) -> Job:
-        """A new job, scanning. Its id begins with the route, so that the id is enough to find it."""
-        moment = datetime.fromtimestamp(now, UTC)
-        job = f"{route}-{moment:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
-        prefix = self._keys.job(route, "")
-        keys = [self._keys.job(route, job), self._keys.jobs(route), self._keys.scanning(route)]
-        opening = self._store.call("job_open", keys, [job, route, kind, int(now), prefix])
-        await self._store.send([("SADD", self._keys.routes(), route), opening])
-        return Job(id=job, route=route, kind=kind, state="scanning", checkpoint=Checkpoint(), started=int(now))
+        """The job in which the route is to be scanned: one that is scanning already; or the open one, scanned once more; or
+        a new one.
+
+        Its id begins with the route, so that the id is enough to find it.
+        """
+        opening = self._store.call("job_open", [self._keys.route(route)], [new_id(route, now), route, kind, int(now)])
+        _, flat = await self._store.send([("SADD", self._keys.routes(), route), opening])
+        return _needed(_job(_fields(flat)))
+
+    async def current(self, route: str) -> Job | None:
+        """The open job of the route."""
+        return _job(_fields(await self._store.run("job_current", [self._keys.route(route)], [])))
 
     async def resumable(self, route: str) -> Job | None:
-        """The oldest job of the route whose scan has not ended, with its checkpoint."""
-        flat = await self._store.run("job_resumable", [self._keys.scanning(route)], [self._keys.job(route, "")])
-        return _job(dict(zip(flat[::2], flat[1::2], strict=True)))
+        """The open job of the route, if its scan has not ended, with its checkpoint."""
+        job = await self.current(route)
+        return job if job is not None and job.state == "scanning" else None
+
+    async def hold(self, job_id: str, term: int) -> Job:
+        """To be called by whoever is to scan the job, before anything else: what was begun in an earlier term cannot write
+        to it any more. The job as it is now. Raises JobLost.
+        """
+        job = _job(_fields(await self._run("job_hold", job_id, [job_id, term])))
+        if job is None:
+            raise JobLost
+        return job
 
     async def get(self, job_id: str) -> Job | None:
         return (await self._read([job_id]))[0]
@@ -115,39 +151,63 @@ class Jobs:
         pairs.sort(key=lambda pair: (float(pair[0]), pair[1]), reverse=True)
         return [job for job in await self._read([name.decode() for _, name in pairs[:limit]]) if job]
 
-    async def scanned(self, job_id: str) -> Job | None:
-        """The scan has ended: no more tasks will come. None if the job is gone."""
-        await self._store.run("job_scanned", self._scan_keys(job_id), [job_id, int(self._clock())])
-        return await self.get(job_id)
+    async def scanned(self, job: Job, term: int, *, again: bool = False) -> Job | None:
+        """The scan of the job, as it was held, has ended: no more objects will come, unless it is to be scanned `again`, from the
+        beginning. Raises JobLost.
+        """
+        args: list[str | int] = [job.id, term, int(self._clock()), job.scans, int(again)]
+        if not await self._run("job_scanned", job.id, args):
+            raise JobLost
+        return await self.get(job.id)
 
-    async def fail(self, job_id: str, message: str) -> None:
+    async def fail(self, job_id: str, term: int, message: str) -> None:
         """The scan cannot go on. What was published stays so and is moved."""
-        await self._store.run("job_fail", self._scan_keys(job_id), [job_id, int(self._clock()), message])
+        await self._run("job_fail", job_id, [job_id, term, int(self._clock()), message])
+
+    async def _run(self, script: str, job_id: str, args: Sequence[str | int]) -> Any:
+        return await self._store.run(script, [self._keys.route(_route(job_id))], args)
 
     async def _read(self, job_ids: Sequence[str]) -> list[Job | None]:
-        names = [name for job in job_ids for name in (self._key(job), self._keys.parked(_route(job)))]
-        replies = await self._send([("HGETALL", name) for name in names])
-        return [self._waiting(_job(job), parking(route)) for job, route in zip(replies[::2], replies[1::2], strict=True)]
+        commands: list[tuple[str, ...]] = []
+        for job in job_ids:
+            route = _route(job)
+            commands += [("HGETALL", self._keys.job(route, job)), ("HGETALL", self._keys.parked(route))]
+            commands.append(("HMGET", self._keys.current(route), "job", "missing"))
+        replies = await self._send(commands)
+        return [
+            self._waiting(_job(stored), parking(parked), current)
+            for stored, parked, current in zip(replies[::3], replies[1::3], replies[2::3], strict=True)
+        ]
 
-    def _waiting(self, job: Job | None, parked: Parking | None) -> Job | None:
-        if job is None or parked is None or job.finished is not None or parked.until <= self._clock():
+    def _waiting(self, job: Job | None, parked: Parking | None, current: Sequence[bytes | None]) -> Job | None:
+        if job is None or job.finished is not None:
             return job
-        return replace(job, parked=parked)
+        if current[0] == job.id.encode():
+            job = replace(job, missing=int(current[1] or 0))
+        return job if parked is None or parked.until <= self._clock() else replace(job, parked=parked)
 
     async def _send(self, commands: Sequence[Sequence[str | int]]) -> list[Any]:
         return await self._store.send(commands) if commands else []
 
-    def _key(self, job_id: str) -> str:
-        return self._keys.job(_route(job_id), job_id)
 
-    def _scan_keys(self, job_id: str) -> list[str]:
-        key = self._key(job_id)
-        return [key, f"{key}:settled", self._keys.scanning(_route(job_id))]
+def new_id(route: str, now: float) -> str:
+    """An id for a job that is opened now."""
+    return f"{route}-{datetime.fromtimestamp(now, UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
 
 
 def _route(job_id: str) -> str:
     """The id is the route's name, the time and a random part. Text that is no id of ours names a job that does not exist."""
     return job_id.rsplit("-", 2)[0]
+
+
+def _fields(flat: Sequence[bytes]) -> dict[bytes, bytes]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def _needed(job: Job | None) -> Job:
+    if job is None:
+        raise AssertionError("job_open answers with a job")
+    return job
 
 
 def _job(stored: Mapping[bytes, bytes]) -> Job | None:
@@ -161,6 +221,9 @@ def _job(stored: Mapping[bytes, bytes]) -> Job | None:
     def moment(name: str) -> int | None:
         return int(values[name]) if name in values else None
 
+    def number(name: str) -> int:
+        return sum(int(values.get(each, 0)) for each in (name, *_OLDER.get(name, ())))
+
     after = values.get("after", b"")
     return Job(
         id=text("id"),
@@ -173,5 +236,20 @@ def _job(stored: Mapping[bytes, bytes]) -> Job | None:
         finished=moment("finished"),
         message=text("message") or None,
         parked=None,
-        **{name: int(values.get(name, 0)) for name in _NUMBERS},
+        scans=int(values.get("scans", 1)),
+        left_out=MappingProxyType(_left_out(values)),
+        sweeps=int(values.get("sweeps", 1)),
+        since=moment("since"),
+        **{name: number(name) for name in _NUMBERS},
     )
+
+
+_NUMBERS = ("listed", "moved", "proven", "in_flight", "failed", "bytes", "metadata_lost", "unbalanced")
+
+
+def _left_out(values: Mapping[str, bytes]) -> dict[str, int]:
+    """By reason, in the order of the reasons. Format 1 left out what was gone, and called it superseded."""
+    found = {name.partition(":")[2]: int(count) for name, count in values.items() if name.startswith("left_out:")}
+    if int(values.get("superseded", 0)):
+        found["gone"] = found.get("gone", 0) + int(values["superseded"])
+    return {reason: found[reason] for reason in sorted(found) if found[reason]}

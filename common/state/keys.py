@@ -13,10 +13,12 @@ P:{R}:lease:DIGEST         string  lease         worker             owner of the
 P:{R}:failures:DIGEST      hash    7 days        worker             version -> how often it failed; one version at a time
 P:{R}:upload:DIGEST        hash    7 days        worker             an upload under way: token, version, ... and part -> receipt
 P:{R}:deleting:ID          string  1 hour        publisher          records removed so far by the deletion ID
+P:{R}:flight               hash    while used    both               digest (20 bytes) -> the version that is awaited (_flight.lua)
+P:{R}:failed               hash    while used    both               digest (20 bytes) -> what failed, in which job (_flight.lua)
+P:{R}:early                set     one scan      both               digests of what was counted before the scan came to it
+P:{R}:current              hash    for good      both               job (id of the open one), term, scan (number), missing, quiet
 P:{R}:jobs                 zset    for good      publisher          job id -> when it was opened; ended jobs leave after 7 days
-P:{R}:scanning             zset    while used    publisher          job id -> when it was opened, of jobs whose scan has not ended
 P:{R}:job:ID               hash    see below     both               a job: state, checkpoint, counters, times (see jobs.py)
-P:{R}:job:ID:settled       string  see below     worker             bitmap: bit n is set once task n of the job has been counted
 P:{R}:feed                 hash    for good      publisher          how far the source's account of what changed was followed
 P:{R}:parked               hash    8 days        worker             a route that waits for a limit of the day, or is held
                                                                     (hold.lua): until, reason, ...
@@ -24,9 +26,11 @@ P:agreed:DIGEST            string  30 min-7 days worker             what workers
                                                                     when an unknown route was first met
 P:budget:NAME              hash    while used    both               requests that a user of a service may still make: left, at
 P:leader:NAME              string  lease         publisher          owner of the leadership NAME
+P:leader:NAME:term         string  for good      publisher          how often it has been taken
+P:format                   string  for good      both               number of the format of all this (formats.py)
 
-A job and its bitmap live for 7 days after the job has ended, and for 31 days (the longest that Pub/Sub keeps a message) after
-the last sign of life of one that has not.
+A job lives for 7 days after it has ended (for an hour after a later one stands for it), and for 31 days (the longest that Pub/Sub
+keeps a message) after the last sign of life of one that has not.
 """
 
 from __future__ import annotations
@@ -112,6 +116,13 @@ def spreads(stored: Iterable[bytes]) -> bytes:
     return b"".join([sha1(key, usedforsecurity=False).digest()[3::-1] for key in stored]).translate(_REVERSED_BITS)
 
 
+def places(stored: Iterable[bytes]) -> tuple[bytes, bytes]:
+    """The numbers of many keys, as `spreads` gives them, and their digests, one after the other."""
+    sha1 = hashlib.sha1
+    digests = [sha1(key, usedforsecurity=False).digest() for key in stored]
+    return b"".join([each[3::-1] for each in digests]).translate(_REVERSED_BITS), b"".join(digests)
+
+
 @dataclass(frozen=True, slots=True)
 class Keys:
     prefix: str = "bb"
@@ -132,8 +143,8 @@ class Keys:
     def jobs(self, route: str) -> str:
         return f"{self.route(route)}:jobs"
 
-    def scanning(self, route: str) -> str:
-        return f"{self.route(route)}:scanning"
+    def current(self, route: str) -> str:
+        return f"{self.route(route)}:current"
 
     def job(self, route: str, job: str) -> str:
         return f"{self.route(route)}:job:{job}"
@@ -152,3 +163,6 @@ class Keys:
 
     def leader(self, name: str) -> str:
         return f"{self.prefix}:leader:{name}"
+
+    def format(self) -> str:
+        return f"{self.prefix}:format"

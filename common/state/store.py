@@ -18,6 +18,7 @@ from redis.exceptions import NoPermissionError, NoScriptError, RedisError, Respo
 from common.cancelling import heed
 from common.errors import SettingsError
 from common.state.connection import connect
+from common.state.formats import agree_on_format
 from common.state.keys import Keys
 from common.state.scripts import scripts
 from common.telemetry import get_logger
@@ -122,12 +123,15 @@ class Store:
                 pause = min(pause * 2, LONGEST_PAUSE)
 
     async def check(self) -> None:
-        """Wait until Redis answers, then look whether it is set up as the cache needs it; warn where it is not."""
+        """Wait until Redis answers, then look whether it is set up as the cache needs it; warn where it is not. Raises
+        SettingsError when a newer version has written what is stored there.
+        """
         while True:
             await self.send([("PING",)])
             with suppress(*_AWAY):
                 await self._look_at_eviction()
                 await self._raise_limits()
+                await agree_on_format(self)
                 return
 
     async def close(self) -> None:

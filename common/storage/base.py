@@ -63,6 +63,8 @@ class Limits:
     may_be_same: Callable[[str, str], bool] = _never
     """Whether two version tokens differ only in what may change without the bytes. Such a version is compared with what was
     copied before anything is written."""
+    lists_as_it_is: bool = True
+    """What is listed was there a moment ago; False: at a time that may be long ago, as an inventory's."""
     tells_changes: bool = False
     """The reader is a `ChangesReader`."""
     keeps_metadata: bool = True

@@ -80,7 +80,7 @@ class InventoryReader:
     """A reader whose listing is an inventory; everything else is the inner reader's, and closing it closes that."""
 
     def __init__(self, inner: Reader, inventory: Inventory) -> None:
-        self.limits = replace(inner.limits, ordered_listing=False, parallel_listing=False)
+        self.limits = replace(inner.limits, ordered_listing=False, parallel_listing=False, lists_as_it_is=False)
         self._inner = inner
         self._inventory = inventory
 

@@ -23,7 +23,8 @@ STATE_SECONDS = 10.0
 USUAL = 100
 MOST = 1000
 COUNTERS = (
-    "listed", "unchanged", "published", "outstanding", "consumed", "already", "superseded", "failed", "bytes", "metadata_lost",
+    "scans", "published", "listed", "moved", "proven", "in_flight", "missing", "failed", "bytes", "metadata_lost", "unbalanced",
+    "sweeps",
 )  # fmt: skip
 ASK = 'send {"route": "NAME"} for one route, or nothing for all of them'
 
@@ -84,6 +85,8 @@ def describe(job: Job) -> dict[str, Any]:
         "held": _waiting(job, held=True),
         "after": Position.of(job.checkpoint).after,
         **{name: getattr(job, name) for name in COUNTERS},
+        "left_out": dict(job.left_out),
+        "since": _iso(job.since),
         "started": _iso(job.started),
         "scanned": _iso(job.scanned),
         "finished": _iso(job.finished),

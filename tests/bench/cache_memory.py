@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 from common.config import RedisSettings
 from common.state.cache import Cache, Claim, Receipt, Settled, Settlement
-from common.state.jobs import Checkpoint, Jobs
+from common.state.jobs import Jobs
 from common.state.store import LISTPACK, Store
+from tests.published import publish
 from tests.servers import redis_server
 
 if TYPE_CHECKING:
@@ -39,16 +40,16 @@ def etag(number: int) -> str:
     return hashlib.md5(b"%d" % number).hexdigest()
 
 
-def settlement(number: int, job: str) -> Settlement:
+def settlement(number: int) -> Settlement:
     at = NOW + number // 500
     generation = str(at * 1_000_000 + number * 7919 % 900_000)
     receipt = Receipt(
         etag(number), 1000 + number * 7919 % 2_000_000, number * 2654435761 % 2**32, generation, at, f"worker-{number % 4}"
     )
-    return Settlement(ROUTE, key(number), job, number, "owner", Settled.CONSUMED, receipt, receipt.size)
+    return Settlement(ROUTE, key(number), receipt.etag, "owner", Settled.MOVED, receipt, receipt.size)
 
 
-async def fill(cache: Cache, job: str, objects: int) -> list[float]:
+async def fill(store: Store, cache: Cache, job: str, objects: int) -> list[float]:
     """Publish and consume every object, a batch at a time, as publisher and workers do. The seconds of each publishing call."""
     seconds = []
     for start in range(0, objects, BATCH):
@@ -56,9 +57,9 @@ async def fill(cache: Cache, job: str, objects: int) -> list[float]:
         entries = [(key(number), etag(number)) for number in numbers]
         began = time.perf_counter()
         at = NOW + start // 500 - 60
-        await cache.record_published(ROUTE, job, entries, at, Checkpoint(entries[-1][0], numbers.stop), len(entries), 0)
+        await publish(store, ROUTE, job, entries, at=at, after=entries[-1][0])
         seconds.append(time.perf_counter() - began)
-        items = [settlement(number, job) for number in numbers]
+        items = [settlement(number) for number in numbers]
         for first in range(0, len(items), 200):
             await cache.settle(items[first : first + 200])
     return seconds
@@ -86,11 +87,11 @@ async def measure(store: Store, objects: int) -> None:
     before = (await client.info("memory"))["used_memory"]
     job = await Jobs(store).open(ROUTE, "sweep", NOW)
     began = time.perf_counter()
-    published = await fill(cache, job.id, objects)
+    published = await fill(store, cache, job.id, objects)
     print(f"filled {objects:,} objects, both records, in {time.perf_counter() - began:.0f} s")
     used = (await client.info("memory"))["used_memory"] - before
     print(f"{used / objects:.1f} bytes of used_memory per object, everything included ({used:,} bytes)")
-    print_times("record_published, 1,000 new objects", published)
+    print_times("reserve and record, 1,000 new objects", published)
     await calls(cache, job.id, objects)
     await buckets(store)
     began, records, cursor = time.perf_counter(), 0, None
@@ -118,7 +119,7 @@ async def calls(cache: Cache, job: str, objects: int) -> None:
     )
     await timed("claim, 200 objects", lambda turn: cache.claim(claims(turn)))
     await timed("renew, 200 leases", lambda turn: cache.renew(claims(turn)))
-    await timed("settle, 200 objects", lambda turn: cache.settle([settlement(number, job) for number in spread(turn, 200)]))
+    await timed("settle, 200 objects", lambda turn: cache.settle([settlement(number) for number in spread(turn, 200)]))
 
 
 async def buckets(store: Store) -> None:

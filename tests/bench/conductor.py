@@ -31,13 +31,14 @@ from common.objects import Version
 from common.queues.registry import open_queue
 from common.settings import load
 from common.state.cache import Cache, Receipt, Settled, Settlement
-from common.state.jobs import Checkpoint, Jobs
+from common.state.jobs import Jobs
 from common.state.store import Store
 from common.storage.registry import open_reader
 from common.task import Task, encode
 from common.telemetry import configure
 from common.transport.http import Transport
 from publisher.runner import run_once
+from tests.published import publish
 
 if TYPE_CHECKING:
     from common.config import Settings
@@ -98,7 +99,7 @@ class Conductor:
             if found.state == "done" and not await self._queue.backlog():
                 return {"at": time.monotonic(), **described(found)}
             gone = time.monotonic() - began
-            share = found.outstanding / max(1, found.published)
+            share = found.in_flight / max(1, found.listed)
             await asyncio.sleep(min(max(gone * share / 4, SHORTEST_PAUSE), LONGEST_PAUSE))
         found = await jobs.get(job)
         raise RuntimeError(f"after {seconds:.0f} s the job was not done: {found and described(found)}")
@@ -123,12 +124,12 @@ class Conductor:
         async for page in reader.list(None):
             now, count = int(time.time()), len(page.objects)
             entries = [(item.key, item.version.token) for item in page.objects]
-            await cache.record_published(route.name, job.id, entries, now, Checkpoint(page.after, number + count), count, 0)
+            await publish(self._store, route.name, job.id, entries, at=now, after=page.after)
             for first in range(0, count, SETTLED_AT_ONCE):
                 batch = page.objects[first : first + SETTLED_AT_ONCE]
-                await cache.settle([_consumed(route.name, job.id, number + first + at, it) for at, it in enumerate(batch)])
+                await cache.settle([_consumed(route.name, number + first + at, it) for at, it in enumerate(batch)])
             number += count
-        await jobs.scanned(job.id)
+        await jobs.scanned(job, 0)
         await reader.close()
         await transport.close()
         return {"seconds": time.monotonic() - began, "objects": number}
@@ -144,9 +145,7 @@ class Conductor:
         assert self._queue
         (route,) = self._settings.routes
         self._job = self._job or await Jobs(self._store).open(route.name, "demand", time.time())
-        await Cache(self._store).record_published(
-            route.name, self._job.id, [(key, token)], int(time.time()), Checkpoint(None, self._number + 1), 1, 0
-        )
+        await publish(self._store, route.name, self._job.id, [(key, token)], at=time.time())
         task = Task(
             route=route.name,
             key=key,
@@ -165,15 +164,15 @@ class Conductor:
 
 
 def described(job: Job) -> dict[str, Any]:
-    numbers = ("published", "listed", "unchanged", "consumed", "already", "superseded", "failed", "bytes")
+    numbers = ("published", "listed", "moved", "proven", "in_flight", "failed", "bytes")
     return {"job": job.id, "state": job.state, **{name: getattr(job, name) for name in numbers}}
 
 
-def _consumed(route: str, job: str, number: int, item: StoredObject) -> Settlement:
+def _consumed(route: str, number: int, item: StoredObject) -> Settlement:
     now = int(time.time())
     generation = str(now * 1_000_000 + number % 1_000_000)
     receipt = Receipt(item.version.token, item.size, number * 2654435761 % 2**32, generation, now, "prefill")
-    return Settlement(route, item.key, job, number, "prefill", Settled.CONSUMED, receipt, item.size)
+    return Settlement(route, item.key, receipt.etag, "prefill", Settled.MOVED, receipt, item.size)
 
 
 async def main() -> None:

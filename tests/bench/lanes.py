@@ -126,7 +126,7 @@ def _once(stage: Stage, kinds: Sequence[Kind]) -> dict[Kind, Run]:
         kind: Run(
             contender=OURS.name,
             seconds=told["at"] - began,
-            objects=max(1, told["consumed"]),  # none would be a rate that nothing can be held against
+            objects=max(1, told["moved"]),  # none would be a rate that nothing can be held against
             bytes=max(1, told["bytes"]),
             cpu=after.cpu - before.cpu,
             memory_sum=after.memory_sum,

@@ -72,7 +72,7 @@ class Line:
         after = process.usage(workers.pids)
         if process.family(workers.parent) != workers.family:
             raise RunFailed(f"{self.name}: a worker process died during the run:\n{workers.log_end()}")
-        arrived = done["consumed"] + done["already"]
+        arrived = done["moved"] + done["proven"]
         if arrived != ends.objects:
             raise RunFailed(f"{self.name}: {arrived} of {ends.objects} objects have a receipt: {done}\n{workers.log_end()}")
         return Run(

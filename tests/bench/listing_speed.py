@@ -57,7 +57,7 @@ def scanned(stage: Stage, ends: Ends, shards: int, kind: str) -> str:
     with hands(stage, ends, shards, kind) as asked:
         server, redis = stage.server_cpu(ends), stage.redis_cpu()
         told = asked.ask(do="publish", patience=LONGEST)
-    listed = told["published"] if kind == "new" else told["unchanged"]
+    listed = told["published"] if kind == "new" else told["proven"]
     if listed != ends.objects:
         raise SystemExit(f"{listed} of {ends.objects} keys were {kind}: {told}")
     redis_used, server_used = stage.redis_cpu() - redis, stage.server_cpu(ends) - server

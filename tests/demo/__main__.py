@@ -120,13 +120,11 @@ def follow(api: Api, job: str | None, total: int | None = None) -> dict[str, Any
             jobs = [api.ask(f"/jobs/{job}")] if job else api.ask("/jobs")["jobs"]
             if jobs:
                 found: dict[str, Any] = jobs[-1]
-                progress.update(
-                    bar, total=total or found["published"] or None, completed=found["published"] - found["outstanding"]
-                )
+                progress.update(bar, total=total or found["listed"] or None, completed=found["listed"] - found["in_flight"])
                 if found["state"] == "done":
                     return found
-                if found["state"] == "failed":
-                    raise DemoFailed(f"the scan failed: {found['message']}")
+                if found["state"] in ("failed", "done_with_failures"):
+                    raise DemoFailed(f"the job is {found['state']}: {found['message']}")
             time.sleep(0.1)
     raise DemoFailed(f"the job was not done after {PATIENCE:.0f} s: {jobs}")
 
@@ -193,7 +191,7 @@ def run(queue: str, stack: ExitStack) -> None:
         moving = time.monotonic()
         first = follow(api, None, objects)
         took = time.monotonic() - moving
-        check(first["consumed"] == objects, f"{objects} objects were replicated in {took:.1f} s, by proof of the destination")
+        check(first["moved"] == objects, f"{objects} objects were replicated in {took:.1f} s, by proof of the destination")
         consumed = api.ask("/cache/type?value=consumed").values()
         shares = Counter(record["worker"] for record in consumed).values()
         check(len(shares) == 2, f"both workers took part: {' and '.join(map(str, shares))} objects")
@@ -236,7 +234,7 @@ def change_one(api: Api, source: Source, destination: Destination) -> None:
     job = sweep(api)
     after = destination.generations()
     moved = [name for name in after if before.get(name) != after[name]]
-    check(job["published"] == 1 and moved == [CHANGED], f"only {CHANGED!r} moved again, {job['unchanged']} were left alone")
+    check(job["published"] == 1 and moved == [CHANGED], f"only {CHANGED!r} moved again, {job['proven']} were left alone")
     check(destination.read(CHANGED) == b"changed", "its new bytes are at the destination")
 
 
@@ -247,7 +245,7 @@ def lose_the_cache(api: Api, destination: Destination, objects: int) -> None:
     console.print(f"  {json.dumps(deleted)}", markup=False)
     job = sweep(api)
     check(
-        destination.generations() == before and (job["already"], job["consumed"]) == (objects, 0),
+        destination.generations() == before and (job["proven"], job["moved"]) == (objects, 0),
         f"all {objects} were looked at and none was copied twice: every generation is as it was",
     )
 

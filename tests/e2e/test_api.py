@@ -176,7 +176,7 @@ async def test_jobs_can_be_asked_for_and_looked_at(two_routes: Api) -> None:
     looked = await two_routes.ask("GET", f"/jobs/{job['id']}")
     assert (looked.status, looked.json) == (200, job)
     recent = await two_routes.ask("GET", "/jobs")
-    assert len(recent.json["jobs"]) == 9
+    assert len(recent.json["jobs"]) == 2
     assert len((await two_routes.ask("GET", "/jobs?limit=2")).json["jobs"]) == 2
     # And what does not exist is not found
     for path in ("/jobs/nothing", "/jobs/one-x-y", "/jobs/%7Bone%7D-*-*", "/jobs/" + "j" * 3000):
@@ -215,7 +215,7 @@ async def test_a_scan_asked_for_over_http_takes_place(redis_address: str, fresh:
         lines = [json.loads(line) for line in capsys.readouterr().err.splitlines() if line.startswith("{")]
         port = next((line["port"] for line in lines if line["action"] == "api_listening"), None)
     own = await Store.open(settings.redis)
-    api = Api(port, Cache(own), Jobs(own), {})
+    api = Api(port, own, Cache(own), Jobs(own), {})
     while not any(job["state"] == "done" for job in (await api.ask("GET", "/jobs")).json["jobs"]):  # noqa: ASYNC110 - over HTTP
         await asyncio.sleep(0.05)
     # When an object arrives and a scan is asked for
@@ -227,7 +227,7 @@ async def test_a_scan_asked_for_over_http_takes_place(redis_address: str, fresh:
         assert time.monotonic() < end
         await asyncio.sleep(0.05)
     found = (await api.ask("GET", f"/jobs/{asked['id']}")).json
-    assert (found["kind"], found["published"], found["outstanding"]) == ("demand", 1, 1)
+    assert (found["kind"], found["published"], found["in_flight"]) == ("demand", 1, 1)
     assert set((await api.ask("GET", "/cache")).json) == {"published:new"}
     os.kill(os.getpid(), signal.SIGTERM)
     assert await asyncio.wait_for(running, 15) == 0

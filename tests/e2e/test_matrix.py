@@ -233,7 +233,7 @@ async def test_what_does_not_fit_is_left_behind_and_counted(
     assert copy.headers.metadata[SOURCE_VERSION] == found.version.token
     # And the job tells
     job = await world.job()
-    assert (job.consumed, job.metadata_lost) == (1, 1)
+    assert (job.moved, job.metadata_lost) == (1, 1)
 
 
 @pytest.mark.parametrize("size", SIZES)

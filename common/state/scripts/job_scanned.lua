@@ -1,26 +1,26 @@
--- Ends the scan of a job: `published` is final, and the job is done when as many of its tasks have ended.
--- KEYS 1 job (hash)   2 job's bitmap   3 route:scanning (zset)
--- ARGV 1 id   2 now
--- Writes job (state, scanned, settled, finished), the life of job and bitmap; removes the id from KEYS[3].
--- Reply: the state, or nil if there is no such job. Again: only a job in state scanning changes.
---
--- Bits at and above `published` belong to tasks that were sent before a crash and whose numbers were not used again: they do not count.
+-- include: _record _balance
+-- Ends the scan of a job: it ends with its last object in flight, at once where nothing is. Or begins the next scan of it.
+-- KEYS 1 route
+-- ARGV 1 job id   2 term   3 now   4 the scan that has ended, counted from the job's first   5 1 if it is to be scanned again
+-- Writes the job (state, scanned, finished; or scans), route:current, route:early.
+-- Reply: 1; 0 if the job is lost. Again: only a job in state scanning changes, and only in this scan.
 
-local job = redis.call('HMGET', KEYS[1], 'state', 'published')
-local state, published = job[1], tonumber(job[2] or 0)
-if state == 'scanning' then
-  local whole = math.floor(published / 8)
-  local settled = 0
-  if whole > 0 then settled = redis.call('BITCOUNT', KEYS[2], 0, whole - 1) end
-  for number = whole * 8, published - 1 do settled = settled + redis.call('GETBIT', KEYS[2], number) end
-  state = 'moving'
-  redis.call('HSET', KEYS[1], 'state', state, 'scanned', ARGV[2], 'settled', settled)
-  if settled >= published then
-    state = 'done'
-    redis.call('HSET', KEYS[1], 'state', state, 'finished', ARGV[2])
-    redis.call('EXPIRE', KEYS[1], 604800)
-    redis.call('EXPIRE', KEYS[2], 604800)
-  end
+local root, now = KEYS[1], tonumber(ARGV[3])
+local current = current_of(root)
+local job = job_named(root, ARGV[1])
+if job and job.finished then return 1 end
+job = held(root, current, ARGV[1], tonumber(ARGV[2]))
+if not job then return 0 end
+if job.state ~= 'scanning' or job.scans ~= tonumber(ARGV[4]) then return 1 end
+redis.call('DEL', root .. ':early')
+redis.call('HDEL', job.key, 'remember')
+if ARGV[5] == '1' then
+  redis.call('HINCRBY', root .. ':current', 'scan', 1)
+  redis.call('HSET', job.key, 'scans', job.scans + 1)
+  redis.call('HDEL', job.key, 'after', 'call')
+else
+  redis.call('HSET', job.key, 'state', 'moving', 'scanned', now)
 end
-redis.call('ZREM', KEYS[3], ARGV[1])
-return state
+job.touched = true
+save_jobs(root, current, now)
+return 1

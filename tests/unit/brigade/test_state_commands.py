@@ -17,10 +17,11 @@ from common.state.agreements import Agreements
 from common.state.cache import Cache
 from common.state.claims import Settled, Settlement
 from common.state.holds import Holds
-from common.state.jobs import Checkpoint, Jobs
+from common.state.jobs import Jobs
 from common.state.records import Receipt
 from common.state.store import Store
 from common.storage.shared import Parking
+from tests.published import publish
 
 KEYS = ["a", "with: colon and space", "ключ\n", "*", "[a]?"]
 ROUTES = """
@@ -52,9 +53,9 @@ def filled(settings):
         now = int(time.time())
         job = await Jobs(store).open("photos", "sweep", now)
         entries = [(key, f"etag {key}") for key in KEYS]
-        await Cache(store).record_published("photos", job.id, entries, now, Checkpoint("z", len(KEYS)), len(KEYS), 0)
+        await publish(store, "photos", job.id, entries, at=now, after="z")
         receipt = Receipt(etag="etag a", size=3, crc32c=7, destination_version="9", at=now, worker="w")
-        await Cache(store).settle([Settlement("photos", "a", job.id, 0, "w", Settled.CONSUMED, receipt, 3)])
+        await Cache(store).settle([Settlement("photos", "a", "etag a", "w", Settled.MOVED, receipt, 3)])
         await store.close()
         return job
 
@@ -143,7 +144,7 @@ def test_cache_delete_takes_exactly_what_is_named(filled, environ, brigade):
 
 def test_jobs_list(filled, environ, brigade):
     as_json = json.loads(brigade("jobs", "list", "--json", **environ).out)
-    assert (as_json["id"], as_json["published"], as_json["consumed"]) == (filled.id, len(KEYS), 1)
+    assert (as_json["id"], as_json["published"], as_json["moved"]) == (filled.id, len(KEYS), 1)
     heading, row = brigade("jobs", "list", **environ).out.splitlines()
     assert heading.split()[0] == "id"
     assert row.split()[0] == filled.id
@@ -185,9 +186,7 @@ def test_a_job_says_what_arrived_without_all_that_it_had(settings, filled, envir
     async def settle():
         store = await Store.open(settings.redis)
         receipt = Receipt(etag="etag *", size=3, crc32c=7, destination_version="9", at=1, worker="w")
-        await Cache(store).settle(
-            [Settlement("photos", "*", filled.id, 3, "w", Settled.CONSUMED, receipt, 3, metadata_lost=True)] * 2
-        )
+        await Cache(store).settle([Settlement("photos", "*", "etag *", "w", Settled.MOVED, receipt, 3, metadata_lost=True)] * 2)
         await store.close()
 
     asyncio.run(settle())

@@ -23,10 +23,8 @@ from common.settings import load
 PAIR = Pair(Location.parse("s3://photos"), Location.parse("gs://copy"))
 
 
-def snapshot(seconds, consumed=0, *, scanning=False, **counts):
-    return Snapshot(
-        seconds=seconds, scanning=scanning, published=100, listed=100, consumed=consumed, bytes=consumed * 1024, **counts
-    )
+def snapshot(seconds, moved=0, *, scanning=False, **counts):
+    return Snapshot(seconds=seconds, scanning=scanning, published=100, listed=100, moved=moved, bytes=moved * 1024, **counts)
 
 
 def test_the_speed_is_that_of_the_last_moments():
@@ -72,7 +70,7 @@ def test_json_lines_are_the_only_thing_on_standard_output(capsys):
     said = capsys.readouterr()
     events = [json.loads(line) for line in said.out.splitlines()]
     assert [event["event"] for event in events] == ["progress", "failure", "summary"]
-    assert events[0]["consumed"] == 5
+    assert events[0]["moved"] == 5
     assert events[1]["category"] == "forbidden"
     assert said.err == "brigade: for people\\x0a\n"
 

@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
 from common.config import Location, PublisherSettings, QueueSettings, RedisSettings, Route, Settings
-from common.queues.registry import open_queue
+from common.objects import Version
+from common.queues.registry import open_errors, open_queue
+from common.report import Report
+from common.report import decode as decode_report
 from common.state.cache import Cache, Receipt, Settled, Settlement
+from common.state.flight import Flight
 from common.state.jobs import Job, Jobs
 from common.state.store import Store
 from common.steps import OnStep, Step, ignore
@@ -46,6 +51,7 @@ class Surroundings:
     jobs: Jobs
     queue: Queue
     outlet: Outlet
+    errors: Outlet
     clock: Clock = field(default_factory=Clock)
 
     def route(self, name: str = "r", *, skip_directory_markers: bool = True) -> Route:
@@ -56,13 +62,19 @@ class Surroundings:
             skip_directory_markers=skip_directory_markers,
         )
 
+    @property
+    def flight(self) -> Flight:
+        return Flight(self.store, clock=self.clock)
+
     def scanner(self, reader: Reader | Mapping[str, Reader], *, on_step: OnStep = ignore, owner: str = "test") -> Scanner:
         """For one reader, whatever the route, or for one reader per route."""
         return Scanner(
             lambda route: reader[route.name] if isinstance(reader, Mapping) else reader,
             cache=self.cache,
             jobs=self.jobs,
+            flight=self.flight,
             outlet=self.outlet,
+            errors=self.errors,
             settings=self.settings.publisher,
             owner=owner,
             clock=self.clock,
@@ -86,6 +98,20 @@ class Surroundings:
                 await delivery.ack()
         return sorted(tasks, key=lambda task: task.number)
 
+    async def tasks_of(self, *keys: str) -> list[Task]:
+        """Tasks for these objects in version "e1", as a publisher would make them."""
+        made = datetime.fromtimestamp(self.clock(), UTC)
+        return [Task("r", key, Version("e1"), 1, None, key, "r-job", number, made) for number, key in enumerate(keys)]
+
+    async def reports(self) -> list[Report]:
+        """What is on the error topic; it stays there."""
+        errors = await open_errors(self.settings)
+        deliveries = [delivery for _ in range(2) for delivery in await errors.receive(1000, 0.05)]
+        for delivery in deliveries:
+            await delivery.nack()
+        await errors.close()
+        return [decode_report(delivery.payload) for delivery in deliveries]
+
     async def consume(self, tasks: Sequence[Task]) -> None:
         """What workers do, as far as the state sees it."""
         now = int(self.clock())
@@ -94,10 +120,9 @@ class Surroundings:
                 Settlement(
                     route=task.route,
                     key=task.key,
-                    job=task.job,
-                    number=task.number,
+                    etag=task.version.token,
                     owner="w",
-                    outcome=Settled.CONSUMED,
+                    outcome=Settled.MOVED,
                     receipt=Receipt(task.version.token, task.size, None, "g1", now, "w"),
                     copied_bytes=task.size,
                 )
@@ -122,7 +147,9 @@ async def surrounded(settings: Settings) -> AsyncIterator[Surroundings]:
     queue = await open_queue(settings)
     outlet = Outlet(partial(open_queue, settings))
     await outlet.open()
-    yield Surroundings(settings, store, Cache(store), Jobs(store), queue, outlet)
+    errors = Outlet(partial(open_errors, settings))
+    yield Surroundings(settings, store, Cache(store), Jobs(store), queue, outlet, errors)
+    await errors.close()
     await outlet.close()
     await queue.close()
     await store.close()

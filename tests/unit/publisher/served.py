@@ -17,13 +17,14 @@ from pydantic import SecretStr
 from common.cancelling import cancel
 from common.config import ApiSettings, RedisSettings
 from common.state.cache import Cache, Receipt, Settled, Settlement
-from common.state.jobs import Checkpoint, Jobs
+from common.state.jobs import Jobs
 from common.state.store import Store
 from publisher.api.app import create_app
 from publisher.api.bridge import Bridge
 from publisher.api.desk import Desk
 from publisher.api.server import ApiServer
 from publisher.health import Health
+from tests.published import publish
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -49,8 +50,9 @@ class Answer:
 class Api:
     """A served API, its surroundings, and a client."""
 
-    def __init__(self, port: int, cache: Cache, jobs: Jobs, trouble: dict[str, Exception]) -> None:
+    def __init__(self, port: int, store: Store, cache: Cache, jobs: Jobs, trouble: dict[str, Exception]) -> None:
         self.port = port
+        self.store = store
         self.cache = cache
         self.jobs = jobs
         self.trouble = trouble
@@ -82,15 +84,13 @@ class Api:
     async def fill(self, *keys: str, route: str = "one", consumed: bool = True) -> None:
         """Records of both kinds, or only published ones."""
         job = await self.jobs.open(route, "sweep", AT)
-        await self.cache.record_published(
-            route, job.id, [(key, "e1") for key in keys], AT, Checkpoint("x", len(keys)), len(keys), 0
-        )
+        await publish(self.store, route, job.id, [(key, "e1") for key in keys], at=AT, after="x")
         if consumed:
             receipts = [Receipt("e1", 3, 7, "g1", AT, "worker-1") for _ in keys]
             await self.cache.settle(
                 [
-                    Settlement(route, key, job.id, number, "w", Settled.CONSUMED, receipt, 3)
-                    for number, (key, receipt) in enumerate(zip(keys, receipts, strict=True))
+                    Settlement(route, key, "e1", "w", Settled.MOVED, receipt, 3)
+                    for key, receipt in zip(keys, receipts, strict=True)
                 ]
             )
 
@@ -126,7 +126,7 @@ async def served(redis: RedisSettings, *routes: str) -> AsyncIterator[Api]:
     server = ApiServer(create_app(settings, desk), settings.host, settings.port)
     server.start()
     try:
-        yield Api(server.port, cache, jobs, trouble)
+        yield Api(server.port, store, cache, jobs, trouble)
     finally:
         await server.stop()
         await cancel(watching)
@@ -137,7 +137,7 @@ async def fill_many(api: Api, count: int) -> None:
     job = await api.jobs.open("one", "sweep", AT)
     for start in range(0, count, 5000):
         entries = [(f"folder/{number:080}", f"{number:032x}") for number in range(start, start + 5000)]
-        await api.cache.record_published("one", job.id, entries, AT, Checkpoint(str(start), start + 5000), 5000, 0)
+        await publish(api.store, "one", job.id, entries, at=AT, after=str(start))
 
 
 def resident() -> float:

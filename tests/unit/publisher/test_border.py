@@ -61,7 +61,7 @@ async def scanned(service: Service, *, shards: int = 4) -> tuple[list[str], Posi
     async with aclosing(scan(service, EVERYTHING, skip_markers=False, shards=shards, patience=0)) as pages:
         async for page in pages:
             found += page.objects.keys
-            position = Position.of(position.beyond(page.done, 0).checkpoint(0))
+            position = position.beyond(page.done)
     return found, position
 
 

@@ -82,7 +82,7 @@ def test_a_page_is_split_without_loss_and_in_order(rows: list[tuple[str, Record]
     # When it is laid beside them
     found = diff(page, known, NOW, republish_after)
     # Then every object is published or counted once, in the order of the listing
-    assert len(found.publish) + found.unchanged + found.in_flight == len(page)
+    assert len(found.publish) + found.unchanged + len(found.in_flight) == len(page)
     assert found.publish == [item for item in page if item in found.publish]
     assert found.unchanged == sum(proved)
     # And what is proved to be at the destination is never sent, and what has no record always is

@@ -59,7 +59,7 @@ class Followed:
 
     async def scan(self, kind: JobKind = "sweep", *, on_step: OnStep = lambda _: None, job: Job | None = None) -> Job:
         job = job or await self.surroundings.jobs.open("r", kind, self.surroundings.clock())
-        await self.scanner(on_step).run(self.route, job)
+        await self.scanner(on_step).run(self.route, job, term=1)
         return await self.surroundings.job(job)
 
     async def sweep(self, kind: JobKind = "sweep") -> tuple[list[str], int]:
@@ -175,7 +175,7 @@ async def test_a_sweep_that_failed_leaves_the_changes_to_the_next(followed: Foll
     job = await followed.surroundings.jobs.open("r", "sweep", followed.surroundings.clock())
     with pytest.raises(Unavailable):
         await followed.scan(job=job)
-    await followed.surroundings.jobs.fail(job.id, "given up")
+    await followed.surroundings.jobs.fail(job.id, 1, "given up")
 
     # When it is back, then the next sweep brings the change
     server.faults.clear()

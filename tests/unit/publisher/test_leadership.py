@@ -11,21 +11,28 @@ from publisher.leadership import Leadership
 
 
 class FakeLock:
-    """Answers `take` from a list; a float passes that much time first, an exception is raised."""
+    """Answers `take` from a list; a float passes that much time first, an exception is raised. A term ends as it does in
+    Redis: when another holds the lock, or 30 seconds after it was taken last.
+    """
 
     def __init__(self, clock: Clock, *answers: bool | float | Exception) -> None:
         self.clock = clock
         self.answers = list(answers)
         self.given_up = 0
+        self.term = 0
+        self.until = float("-inf")
 
-    async def take(self) -> bool:
+    async def take(self) -> int:
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
-        if isinstance(answer, bool):
-            return answer
-        self.clock.time += answer
-        return True
+        if answer is False:
+            self.until = float("-inf")
+            return 0
+        self.term += self.clock.time >= self.until
+        self.until = self.clock.time + 30
+        self.clock.time += 0 if answer is True else answer
+        return self.term
 
     async def give_up(self) -> bool:
         self.given_up += 1

@@ -8,37 +8,26 @@ from hypothesis import strategies as st
 
 from common.state.jobs import Checkpoint
 from common.storage.key_order import order
-from publisher.position import EVERYTHING, Gap, Position, unaccounted
+from publisher.position import EVERYTHING, Gap, Position
 
-numbers = st.integers(0, 10**15)
 texts = st.text(st.characters(exclude_categories=()))
 gaps = st.lists(st.builds(Gap, st.none() | texts, st.none() | texts), max_size=9).map(tuple)
 
 
-@given(gaps, numbers, numbers)
-def test_what_is_written_is_read(left: tuple[Gap, ...], accounted: int, published: int) -> None:
+@given(gaps, st.sampled_from(["", "0", "7", "123456789"]))
+def test_what_is_written_is_read(left: tuple[Gap, ...], older: str) -> None:
     # Given any parts of a listing that are left, or none
-    position = Position(left, accounted)
-    # Then they survive the checkpoint
-    checkpoint = position.checkpoint(published)
-    assert Position.of(checkpoint) == position
-    assert checkpoint.published == published
+    position = Position(left)
+    # Then they survive the checkpoint, also behind the number that format 1 put there
+    assert Position.of(Checkpoint(f"{older}{position}")) == position
     assert position.ended == (not left)
 
 
 def test_a_new_job_stands_at_the_beginning() -> None:
     # Given a job that has just been opened
-    # Then nothing is listed, and nothing is unaccounted for
-    assert Position.of(Checkpoint()) == Position(EVERYTHING, 0)
-    assert list(unaccounted(Checkpoint())) == []
+    # Then nothing is listed
+    assert Position.of(Checkpoint()) == Position(EVERYTHING)
     assert Position().after is None
-
-
-def test_numbers_between_the_accounted_and_the_next_are_unaccounted() -> None:
-    # Given seven numbers accounted for and ten handed out
-    checkpoint = Position((Gap("key"),), 7).checkpoint(10)
-    # Then three are open
-    assert list(unaccounted(checkpoint)) == [7, 8, 9]
 
 
 @pytest.mark.parametrize(
@@ -49,9 +38,8 @@ def test_numbers_between_the_accounted_and_the_next_are_unaccounted() -> None:
 def test_a_text_that_is_not_ours_means_from_the_beginning(text: str) -> None:
     # Given a checkpoint that something else wrote
     checkpoint = Checkpoint(text, 5)
-    # Then the scan begins anew, behind the numbers that were handed out
-    assert Position.of(checkpoint) == Position(EVERYTHING, 5)
-    assert list(unaccounted(checkpoint)) == []
+    # Then the scan begins anew
+    assert Position.of(checkpoint) == Position(EVERYTHING)
 
 
 def test_pages_from_one_end_to_the_other() -> None:
@@ -59,10 +47,10 @@ def test_pages_from_one_end_to_the_other() -> None:
     position = Position()
     # When its pages are recorded, then what is left begins behind each
     for after, until in ((None, "z"), ("z", "token 17"), ("token 17", "a")):
-        position = position.beyond(Gap(after, until), 3)
+        position = position.beyond(Gap(after, until))
         assert position.gaps == (Gap(until),)
-        assert (position.after, position.accounted) == (until, 3)
-    assert position.beyond(Gap("a", None), 4).ended
+        assert position.after == until
+    assert position.beyond(Gap("a", None)).ended
 
 
 def test_pages_of_several_ranges() -> None:
@@ -77,16 +65,16 @@ def test_pages_of_several_ranges() -> None:
         (Gap("c", "f"), ()),
     ):
         # When each is recorded, then only it is taken from what is left
-        position = position.beyond(done, 0)
+        position = position.beyond(done)
         assert position.gaps == left
     assert position.ended
     assert position.after is None
 
 
 def test_what_was_recorded_before_is_no_place() -> None:
-    position = Position().beyond(Gap(None, "c"), 0)
+    position = Position().beyond(Gap(None, "c"))
     with pytest.raises(ValueError, match="before"):
-        position.beyond(Gap("a", "b"), 0)
+        position.beyond(Gap("a", "b"))
 
 
 @given(st.data(), st.lists(texts.filter(bool), min_size=1, unique=True, max_size=20))
@@ -96,7 +84,7 @@ def test_any_order_of_any_parts_leaves_nothing(data: st.DataObject, keys: list[s
     parts = [Gap(*pair) for pair in zip([None, *ends], [*ends, None], strict=True)]
     position = Position()
     # When they are recorded in any order
-    for number, part in enumerate(data.draw(st.permutations(parts))):
-        position = position.beyond(part, number)
+    for part in data.draw(st.permutations(parts)):
+        position = position.beyond(part)
     # Then nothing is left
-    assert position == Position((), len(parts) - 1)
+    assert position == Position(())

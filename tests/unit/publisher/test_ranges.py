@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.errors import Refused, Unavailable
+from common.state.jobs import Checkpoint
 from common.storage.key_order import order
 from publisher.position import EVERYTHING, Gap, Position
 from publisher.ranges import FARTHEST, WORTH_DIVIDING, Range, Ranges, beginning, between
@@ -115,7 +116,7 @@ async def test_every_key_comes_once_however_the_listing_is_divided(names: list[s
             async with aclosing(scan(service, position.gaps, skip_markers=False, shards=shards, patience=0)) as pages:
                 async for scanned in pages:
                     found += [item.key for item in scanned.objects]
-                    position = Position.of(position.beyond(scanned.done, 0).checkpoint(0))
+                    position = Position.of(Checkpoint(str(position.beyond(scanned.done))))
                     left -= 1
                     if not left:
                         break

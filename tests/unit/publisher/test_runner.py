@@ -188,12 +188,14 @@ async def test_run_once_gives_the_job(settings: Settings, source: memory.Store, 
     once = settings.model_copy(update={"routes": routes(fresh)})
     # When it is scanned once
     job = await runner.run_once(once, kind="sync")
-    # Then the job says what is outstanding, and the tasks are queued
-    assert (job.kind, job.state, job.published, job.outstanding) == ("sync", "moving", 3, 3)
+    # Then the job says what is in flight, and the tasks are queued
+    assert (job.kind, job.state, job.published, job.in_flight) == ("sync", "moving", 3, 3)
     assert await queued(once) == ["a", "b/c", "ä"]
-    # When it is scanned again, then there is nothing to do
+    # When it is scanned again, then within the same job, and what is in flight is not proven
     again = await runner.run_once(once, kind="sync")
-    assert (again.state, again.published, again.listed) == ("done", 0, 3)
+    assert (again.id, again.state, again.scans) == (job.id, "moving", 2)
+    assert (again.published, again.listed, again.in_flight, again.proven, again.unbalanced) == (3, 3, 3, 0, 0)
+    assert await queued(once) == []
 
 
 async def test_run_once_resumes_and_raises(settings: Settings, fresh: str) -> None:
@@ -232,7 +234,7 @@ async def test_redis_going_away_in_mid_scan_loses_nothing(redis_own: Server) -> 
     async with surrounded(settings) as around:
         job = await around.open()
         # When it goes on
-        assert await around.scanner(reader).run(around.route(), job)
+        assert await around.scanner(reader).run(around.route(), job, term=1)
         await restarts[0]
         # Then every object is queued and recorded
         assert {task.key for task in await around.drain()} == {f"{number:04}" for number in range(1000)}
@@ -258,7 +260,7 @@ async def test_a_hundred_thousand_objects_in_bounded_memory(surroundings: Surrou
     scanner = surroundings.scanner(Endless([]))
     began = time.monotonic()
     # When it is scanned
-    assert await scanner.run(surroundings.route(), job)
+    assert await scanner.run(surroundings.route(), job, term=1)
     # Then all of it is published, and memory has hardly grown
     seconds = time.monotonic() - began
     grown = max(samples) - samples[0]

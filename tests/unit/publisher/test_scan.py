@@ -106,12 +106,13 @@ async def test_directory_markers(skip: bool, kept: list[str]) -> None:
     (page,) = await everything(reader, skip_markers=skip)
     # Then only what is a marker is left out, and counted
     assert [item.key for item in page.objects] == kept
-    assert (page.listed, page.markers, page.nameless) == (4, 4 - len(kept), 0)
+    assert (page.left_out, page.faults) == ({"marker": 4 - len(kept)}, [])
 
 
 async def test_an_object_without_a_name_is_counted_apart() -> None:
     # Given an object with bytes, named exactly like the location
     (page,) = await everything(FakeReader([thing("", size=3), thing("a")]), skip_markers=False)
-    # Then it is not published, since no task can carry it, and it is not passed off as a marker
+    # Then it is not published, since no task can carry it, and it is not passed off as a marker: it fails by name
     assert [item.key for item in page.objects] == ["a"]
-    assert (page.listed, page.markers, page.nameless) == (2, 0, 1)
+    assert page.left_out == {}
+    assert [(fault.key, fault.error.category) for fault in page.faults] == [("", "invalid_name")]

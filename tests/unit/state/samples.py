@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from hypothesis import strategies as st
 
 from common.state.cache import Cache, Claim, Published, Receipt, Settled, Settlement
-from common.state.jobs import Checkpoint
+from common.state.flight import Flight, Scan
+from common.state.jobs import JobLost
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
 
 ROUTE = "photos"
 NOW = 1_790_000_000
@@ -53,15 +56,16 @@ def claim(key: str = "a", etag: str = ETAG, owner: str = "one", seconds: float =
 
 
 def settlement(
-    key: str, number: int = 0, job: str = "none", outcome: Settled = Settled.CONSUMED, owner: str = "one", *, copied: int = 0
+    key: str, outcome: Settled = Settled.MOVED, owner: str = "one", *, etag: str = ETAG, copied: int = 0
 ) -> Settlement:
-    proof = receipt() if outcome in {Settled.CONSUMED, Settled.ALREADY} else None
-    return Settlement(ROUTE, key, job, number, owner, outcome, proof, copied)
+    proof = receipt(etag) if outcome in {Settled.MOVED, Settled.PROVEN} else None
+    return Settlement(ROUTE, key, etag, owner, outcome, proof, copied)
 
 
 async def publish(cache: Cache, keys: Sequence[str], *, etag: str = ETAG, at: int = NOW, route: str = ROUTE) -> None:
     """Published records that belong to no job."""
-    await cache.record_published(route, "none", [(key, etag) for key in keys], at, Checkpoint(), 0, 0)
+    with suppress(JobLost):
+        await Flight(cache._store, per_bucket=2).record(Scan(route, "none", 0), [(key, etag) for key in keys], at, None)
 
 
 async def everything(cache: Cache, route: str | None = ROUTE, limit: int = 1000) -> list[str]:

@@ -52,7 +52,7 @@ async def test_a_walk_goes_on_after_everything_was_deleted(cache: Cache) -> None
 
 async def test_one_kind_is_shown_alone(cache: Cache) -> None:
     await publish(cache, ["a", "b"])
-    await cache.settle([settlement("b"), settlement("c", 1)])
+    await cache.settle([settlement("b"), settlement("c")])
     shown = {kind: sorted(name for name, _ in (await cache.page(ROUTE, kind, None, 100))[0]) for kind in Kind}
     assert shown == {Kind.PUBLISHED: ["published:a", "published:b"], Kind.CONSUMED: ["consumed:b", "consumed:c"]}
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from common.state.cache import Cache, Claim, Kind, Outcome, Published, Record, Settled, Settlement
-from common.state.jobs import Checkpoint
 from tests.unit.state.samples import ETAG, NOW, ODD_KEYS, OTHER, ROUTE, claim, everything, publish, receipt, settlement
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ async def test_nothing_is_known_at_first(cache: Cache) -> None:
 async def test_odd_keys_are_told_apart(cache: Cache) -> None:
     # Given records for keys of every kind
     await publish(cache, ODD_KEYS)
-    await cache.settle([settlement(key, number) for number, key in enumerate(ODD_KEYS)])
+    await cache.settle([settlement(key) for key in ODD_KEYS])
     # When they are looked up
     records = await cache.lookup(ROUTE, ODD_KEYS)
     # Then each has its own
@@ -120,7 +119,7 @@ async def test_a_lease_runs_out_is_renewed_and_given_up(cache: Cache) -> None:
 
 async def test_claims_of_several_routes_come_back_in_order(cache: Cache) -> None:
     # Given a key that is consumed in one route and not in another
-    await cache.settle([Settlement("x", "a", "none", 0, "one", Settled.CONSUMED, receipt())])
+    await cache.settle([Settlement("x", "a", ETAG, "one", Settled.MOVED, receipt())])
     # When keys of both are claimed in turn
     wanted = [Claim(route, key, ETAG, "one", 60) for key in ("a", "b") for route in ("y", "x")]
     outcomes = [it.outcome for it in await cache.claim(wanted)]
@@ -140,7 +139,7 @@ async def test_failures_of_a_version_are_counted(cache: Cache, store: Store) -> 
 
 
 async def test_records_of_a_forgotten_job_are_kept(cache: Cache) -> None:
-    await cache.record_published(ROUTE, "none", [("a", ETAG)], NOW, Checkpoint("a", 1), 1, 0)
+    await publish(cache, ["a"])
     assert (await cache.lookup(ROUTE, ["a"]))[0].published == Published(ETAG, NOW)
 
 

@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 
 from common.config import RedisSettings
 from common.state.cache import Cache, Kind, Published, Receipt, Record, Settled, Settlement
-from common.state.jobs import Checkpoint
 from common.state.store import Store
-from tests.unit.state.samples import ODD_KEYS, ROUTE, everything, receipts, tokens
+from tests.unit.state.samples import ODD_KEYS, ROUTE, everything, publish, receipts, tokens
 
 if TYPE_CHECKING:
     from typing import Any
@@ -38,11 +37,11 @@ class Model:
         return self.records.get(key, Record())
 
     async def publish(self, keys: list[str], etag: str, at: int) -> None:
-        await self.cache.record_published(ROUTE, "none", [(key, etag) for key in keys], at, Checkpoint(), 0, 0)
+        await publish(self.cache, keys, etag=etag, at=at)
         self.records |= {key: self.known(key)._replace(published=Published(etag, at)) for key in keys}
 
     async def settle(self, keys: list[str], receipt: Receipt) -> None:
-        await self.cache.settle([Settlement(ROUTE, key, "none", 0, "owner", Settled.CONSUMED, receipt) for key in keys])
+        await self.cache.settle([Settlement(ROUTE, key, receipt.etag, "owner", Settled.MOVED, receipt) for key in keys])
         self.records |= {key: self.known(key)._replace(consumed=receipt) for key in keys}
 
     async def delete_one(self, kind: Kind, key: str) -> None:

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from common.config import RedisSettings
-from common.state.cache import Cache, Published, Record, Settled, Settlement
+from common.state.cache import Cache, Compared, Published, Record, Settled, Settlement
 from common.state.keys import digest, spread, spreads
 from common.state.records import pack_token, pack_tokens
 from common.state.store import Store
@@ -24,33 +24,34 @@ hexes = st.binary(min_size=16, max_size=16).map(bytes.hex)
 async def test_only_what_differs_comes_back(cache: Cache) -> None:
     # Given objects that are consumed, published, both, or unknown
     await publish(cache, ["published", "both"])
-    await cache.settle([settlement("both"), settlement("consumed", 1), settlement("older", 2)])
+    await cache.settle([settlement("both"), settlement("consumed"), settlement("older")])
     page = ["both", "unknown", "consumed", "published", "older"]
     # When they are compared, the last in another version than was consumed
     found = await cache.compare(ROUTE, page, [ETAG, ETAG, ETAG, ETAG, OTHER])
     # Then those come back that are not proved, with what is known of them, but for the names of workers
-    assert found == [(1, Record()), (3, Record(Published(ETAG, NOW))), (4, Record(None, receipt(worker="")))]
-    assert await cache.compare(ROUTE, [], []) == []
-    assert await cache.compare("elsewhere", ["both"], [ETAG]) == [(0, Record())]
+    assert found.differ == [(1, Record()), (3, Record(Published(ETAG, NOW))), (4, Record(None, receipt(worker="")))]
+    assert await cache.compare(ROUTE, [], []) == Compared()
+    assert (await cache.compare("elsewhere", ["both"], [ETAG])).differ == [(0, Record())]
 
 
 async def test_keys_of_every_kind_are_compared(cache: Cache) -> None:
     # Given odd keys, all of them consumed
-    await cache.settle([settlement(key, number) for number, key in enumerate(ODD_KEYS)])
+    await cache.settle([settlement(key) for key in ODD_KEYS])
     # Then none of them differs
-    assert await cache.compare(ROUTE, ODD_KEYS, [ETAG] * len(ODD_KEYS)) == []
+    assert (await cache.compare(ROUTE, ODD_KEYS, [ETAG] * len(ODD_KEYS))).differ == []
     # And each does in another version
-    assert [place for place, _ in await cache.compare(ROUTE, ODD_KEYS, [OTHER] * len(ODD_KEYS))] == list(range(len(ODD_KEYS)))
+    differ = (await cache.compare(ROUTE, ODD_KEYS, [OTHER] * len(ODD_KEYS))).differ
+    assert [place for place, _ in differ] == list(range(len(ODD_KEYS)))
 
 
 async def test_more_workers_than_one_byte_can_number(cache: Cache) -> None:
     # Given receipts of 300 workers
-    items = [Settlement(ROUTE, f"k{n}", "none", n, "o", Settled.CONSUMED, receipt(worker=f"w{n}")) for n in range(300)]
+    items = [Settlement(ROUTE, f"k{n}", ETAG, "o", Settled.MOVED, receipt(worker=f"w{n}")) for n in range(300)]
     await cache.settle(items)
     # Then all are found, and told from another version
     page = [f"k{n}" for n in range(300)]
-    assert await cache.compare(ROUTE, page, [ETAG] * 300) == []
-    assert len(await cache.compare(ROUTE, page, [ETAG[::-1]] * 300)) == 300
+    assert (await cache.compare(ROUTE, page, [ETAG] * 300)).differ == []
+    assert len((await cache.compare(ROUTE, page, [ETAG[::-1]] * 300)).differ) == 300
 
 
 @given(st.dictionaries(keys, receipts, max_size=12), st.data())
@@ -60,7 +61,7 @@ async def test_it_says_what_the_records_say(redis_address: str, consumed: dict[s
     store = await Store.open(RedisSettings(address=redis_address, prefix=f"compare-{uuid.uuid4().hex[:12]}"))
     cache = Cache(store, per_bucket=2)
     try:
-        await cache.settle([Settlement(ROUTE, key, "none", 0, "o", Settled.CONSUMED, it) for key, it in consumed.items()])
+        await cache.settle([Settlement(ROUTE, key, it.etag, "o", Settled.MOVED, it) for key, it in consumed.items()])
         # When a page of those keys and others is compared, with the same versions or others, all of one kind or not
         kind = data.draw(st.sampled_from([tokens, hexes]))
         page = [*consumed, *(key for key in data.draw(st.lists(keys, max_size=3, unique=True)) if key not in consumed)]
@@ -68,7 +69,7 @@ async def test_it_says_what_the_records_say(redis_address: str, consumed: dict[s
             consumed[key].etag if key in consumed and data.draw(st.booleans()) else data.draw(kind)  # mostly another
             for key in page
         ]
-        found = dict(await cache.compare(ROUTE, page, named))
+        found = dict((await cache.compare(ROUTE, page, named)).differ)
         # Then exactly those come back whose receipt names another version, or that have none
         expected = {place for place, key in enumerate(page) if key not in consumed or consumed[key].etag != named[place]}
         assert set(found) == expected

@@ -8,8 +8,11 @@ import pytest
 
 from common.state.agreements import Agreements
 from common.state.cache import Cache, Kind, Settled
+from common.state.claims import HandedOver, Missed
+from common.state.flight import Flight, Reserved, Scan
+from common.state.formats import agree_on_format
 from common.state.holds import Holds
-from common.state.jobs import Checkpoint, Jobs
+from common.state.jobs import Jobs
 from common.state.locks import Leader
 from common.state.scripts import scripts
 from common.state.store import Store
@@ -58,21 +61,33 @@ def twice(store: Store) -> Twice:
 async def test_a_second_run_changes_nothing(twice: Twice) -> None:
     # Given one of every call that the project makes, each of them run twice
     cache, jobs = Cache(twice, per_bucket=2, clock=lambda: NOW), Jobs(twice, clock=lambda: NOW)
+    flight, leader = Flight(twice, per_bucket=2, clock=lambda: NOW), Leader(twice, "sweep", "one", 30)
+    term = await leader.take()
     job = await jobs.open(ROUTE, "sweep", NOW)
-    await cache.record_published(ROUTE, job.id, [(f"k{n}", ETAG) for n in range(20)], NOW, Checkpoint("k", 20), 25, 5)
-    await cache.record_published(ROUTE, job.id, (), NOW, Checkpoint("k", 20), 3, 3)
+    scan, entries = Scan(ROUTE, job.id, term), [(f"k{n}", ETAG) for n in range(20)]
+    assert await jobs.hold(job.id, term) == job
+    assert await flight.reserve(scan, entries) == Reserved(0, [])
+    await flight.record(scan, entries, NOW, "k", 5, {"marker": 2})
+    await flight.record(scan, (), NOW, "k", 3)
+    await flight.refuse(scan, [("", "!invalid_name")])
     claimed = await cache.claim([claim(f"k{n}") for n in range(20)])
     await cache.renew([claim("k0"), claim("k1", owner="two")])
     await cache.release([claim("k19")])
-    await cache.settle([settlement(f"k{n}", n, job.id, copied=1) for n in range(10)])
-    await cache.settle([settlement(f"k{n}", n, job.id, Settled.SUPERSEDED) for n in range(10, 15)])
-    await jobs.scanned(job.id)
-    await cache.settle([settlement(f"k{n}", n, job.id, Settled.FAILED) for n in range(15, 20)])
+    await cache.settle([settlement(f"k{n}", copied=1) for n in range(10)])
+    assert await flight.miss([Missed(ROUTE, f"k{n}", ETAG, "one") for n in range(10, 15)]) == [True] * 5
+    await flight.hand_over([HandedOver(ROUTE, "k15", ETAG, OTHER, "one")])
+    await jobs.scanned(job, term, again=True)
+    job = await jobs.hold(job.id, term)
+    await flight.decide(scan, NOW)
+    await jobs.scanned(job, term)
+    await cache.settle([settlement(f"k{n}", Settled.FAILED) for n in range(16, 20)])
+    await cache.settle([settlement("k15", Settled.FAILED, etag=OTHER)])
+    assert await flight.forgive(ROUTE, ["k19"]) == 0  # the second time
     failing = await jobs.open(ROUTE, "demand", NOW)
     await jobs.resumable(ROUTE)
-    await jobs.fail(failing.id, "no bucket")
-    leader = Leader(twice, "sweep", "one", 30)
-    assert await leader.take()
+    await jobs.fail(failing.id, term, "no bucket")
+    assert await flight.redrive(ROUTE, [("k18", ETAG)]) == 0  # the second time
+    await agree_on_format(twice)
     agreements = Agreements(twice)
     assert await agreements.agree("folder", "id") == "id"
     await agreements.forget("folder", "id", after=30)
@@ -94,13 +109,14 @@ async def test_a_second_run_changes_nothing(twice: Twice) -> None:
     deleted = await cache.delete(ROUTE, Kind.CONSUMED), await cache.delete(ROUTE, None)
     # Then nothing was counted twice
     assert done is not None
-    assert (done.listed, done.unchanged, done.published, done.bytes, done.state) == (28, 8, 20, 10, "done")
-    assert (done.consumed, done.superseded, done.failed) == (10, 5, 5)
+    assert (done.listed, done.moved, done.proven, done.published, done.bytes) == (31, 10, 8, 20, 10)
+    assert (done.state, done.failed, done.in_flight, done.unbalanced) == ("done_with_failures", 4, 0, 0)
+    assert done.left_out == {"gone": 6, "marker": 2, "redriven": 1}
     assert [it.outcome for it in claimed] == ["taken"] * 20
     assert sum(record.consumed is not None for record in records) == 10
-    assert [place for place, _ in differ] == list(range(10, 20))
-    assert len(page) == 30
-    assert deleted == (10, 20)
+    assert [place for place, _ in differ.differ] == list(range(10, 20))
+    assert len(page) == 25
+    assert deleted == (10, 15)
     assert (hold.begun, hold.parking.until, held.begun, held.tries, held.parking.until) == (True, NOW + 15, False, 2, NOW + 46)
     assert (trial.trial, last.trial, last.tries) == (f"{NOW + 75}.000", f"{NOW + 106}.000", 2)
     # And after the second run everything was as after the first

@@ -1,172 +1,282 @@
-"""Jobs: states, checkpoints, and counters that count every task once."""
+"""Jobs: states, checkpoints, and one open job for each route."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
+from common.errors import SettingsError
 from common.state.agreements import Agreements
 from common.state.cache import Cache, Settled
-from common.state.jobs import Checkpoint, Job, Jobs
+from common.state.flight import Flight, Scan
+from common.state.formats import agree_on_format
+from common.state.jobs import Checkpoint, Job, JobLost, Jobs
 from common.storage.shared import Parking
 from tests.unit.state.samples import ETAG, NOW, ROUTE, settlement
 
 if TYPE_CHECKING:
     from common.state.store import Store
 
-WEEK, MONTH = 7 * 86400, 31 * 86400
+WEEK, MONTH, HOUR = 7 * 86400, 31 * 86400, 3600
+
+
+@pytest.fixture
+def flight(store: Store) -> Flight:
+    return Flight(store, per_bucket=2, clock=lambda: NOW)
 
 
 async def read(jobs: Jobs, job: Job) -> Job:
     found = await jobs.get(job.id)
     assert found is not None
+    assert found.unbalanced == 0
     return found
 
 
-async def page(cache: Cache, job: Job, keys: list[str], checkpoint: Checkpoint, listed: int | None = None) -> None:
-    listed = len(keys) if listed is None else listed
-    await cache.record_published(ROUTE, job.id, [(key, ETAG) for key in keys], NOW, checkpoint, listed, listed - len(keys))
+async def page(flight: Flight, job: Job, keys: list[str], after: str = "k", proven: int = 0, term: int = 0) -> None:
+    scan, entries = Scan(ROUTE, job.id, term), [(key, ETAG) for key in keys]
+    await flight.reserve(scan, entries)
+    await flight.record(scan, entries, NOW, after, proven)
 
 
-async def test_a_job_goes_from_scanning_to_done(cache: Cache, jobs: Jobs) -> None:
+async def end(jobs: Jobs, job: Job) -> Job:
+    await jobs.scanned(job, 0)
+    return await read(jobs, job)
+
+
+async def test_a_job_goes_from_scanning_to_done(flight: Flight, cache: Cache, jobs: Jobs) -> None:
     # Given a job that has published three tasks
     job = await jobs.open(ROUTE, "sweep", NOW - 10)
-    assert (job.state, job.checkpoint, job.started) == ("scanning", Checkpoint(None, 0), NOW - 10)
+    assert (job.state, job.checkpoint, job.started, job.scans) == ("scanning", Checkpoint(None, 0), NOW - 10, 1)
     assert await jobs.get(job.id) == job
-    await page(cache, job, ["a", "b"], Checkpoint("k\udc80\n", 2), listed=5)
-    await page(cache, job, ["c"], Checkpoint("l", 3), listed=1)
+    await page(flight, job, ["a", "b"], "k\udc80\n", proven=3)
+    await page(flight, job, ["c"], "l")
     assert (await read(jobs, job)).checkpoint == Checkpoint("l", 3)
     # When some end before the scan does, and the last one after it
-    await cache.settle([settlement("a", 0, job.id, copied=10), settlement("b", 1, job.id, Settled.SUPERSEDED)])
-    scanned = await jobs.scanned(job.id)
+    await cache.settle([settlement("a", copied=10), settlement("b", Settled.GONE)])
+    scanned = await jobs.scanned(job, 0)
     assert scanned is not None
-    assert (scanned.state, scanned.scanned, scanned.outstanding) == ("moving", NOW, 1)
-    await cache.settle([settlement("c", 2, job.id, Settled.ALREADY)])
+    assert (scanned.state, scanned.scanned, scanned.in_flight) == ("moving", NOW, 1)
+    await cache.settle([settlement("c", Settled.PROVEN)])
     # Then the job is done
     done = await read(jobs, job)
-    assert (done.state, done.finished, done.outstanding) == ("done", NOW, 0)
-    assert (done.listed, done.unchanged, done.published) == (6, 3, 3)
-    assert (done.consumed, done.already, done.superseded, done.failed, done.bytes) == (1, 1, 1, 0, 10)
+    assert (done.state, done.finished, done.in_flight) == ("done", NOW, 0)
+    assert (done.listed, done.published, done.moved, done.proven, done.failed, done.bytes) == (6, 3, 1, 4, 0, 10)
+    assert done.left_out == {"gone": 1}
 
 
 async def test_a_job_without_tasks_is_done_at_once(jobs: Jobs) -> None:
     job = await jobs.open(ROUTE, "demand", NOW)
-    scanned = await jobs.scanned(job.id)
-    assert scanned is not None
-    assert (scanned.state, scanned.finished) == ("done", NOW)
+    ended = await end(jobs, job)
+    assert (ended.state, ended.finished) == ("done", NOW)
     assert await jobs.resumable(ROUTE) is None
 
 
-async def test_deliveries_that_repeat_are_counted_once(cache: Cache, jobs: Jobs) -> None:
+async def test_deliveries_that_repeat_are_counted_once(flight: Flight, cache: Cache, jobs: Jobs) -> None:
     # Given a task that several workers end, in different ways
     job = await jobs.open(ROUTE, "sweep", NOW)
-    await page(cache, job, ["a", "b"], Checkpoint("b", 2))
-    await cache.settle([settlement("a", 0, job.id, Settled.FAILED)])
+    await page(flight, job, ["a", "b"])
+    await cache.settle([settlement("a", Settled.FAILED)])
     for _ in range(3):
-        await cache.settle([settlement("a", 0, job.id, copied=10), settlement("a", 0, job.id, copied=10)])
-    await jobs.scanned(job.id)
-    # Then the first end counts, and the other task is still outstanding
-    counted = await read(jobs, job)
-    assert (counted.consumed, counted.failed, counted.bytes, counted.state) == (0, 1, 0, "moving")
-    await cache.settle([settlement("a", 0, job.id), settlement("b", 1, job.id)])
-    assert (await read(jobs, job)).state == "done"
+        await cache.settle([settlement("a", Settled.FAILED), settlement("b", copied=10), settlement("b", copied=10)])
+    # Then each counts once
+    ended = await end(jobs, job)
+    assert (ended.moved, ended.failed, ended.bytes, ended.state) == (1, 1, 10, "done_with_failures")
 
 
-async def test_numbers_nobody_published_do_not_end_a_job(cache: Cache, jobs: Jobs, store: Store) -> None:
-    # Given settled numbers beyond what the job has published, one of them made up
+async def test_what_failed_and_arrives_all_the_same_is_moved(flight: Flight, cache: Cache, jobs: Jobs) -> None:
+    # Given a job that is over, and a failure in it
     job = await jobs.open(ROUTE, "sweep", NOW)
-    await page(cache, job, [f"k{n}" for n in range(11)], Checkpoint("k", 11))
-    await cache.settle([settlement("x", number, job.id) for number in (11, 12, 500, 4_000_000_000)])
-    await jobs.scanned(job.id)
-    assert (await read(jobs, job)).state == "moving"
-    await cache.settle([settlement("x", 13, job.id)])
-    # When the published ones end, before and after
-    await cache.settle([settlement(f"k{n}", n, job.id) for n in range(10)])
-    assert (await read(jobs, job)).state == "moving"
-    await cache.settle([settlement("k10", 10, job.id)])
-    # Then the job ends with the last of them, and the made-up number took no memory
+    await page(flight, job, ["a"])
+    await cache.settle([settlement("a", Settled.FAILED)])
+    assert (await end(jobs, job)).state == "done_with_failures"
+    # When a second delivery of the same task moves the object after all
+    await cache.settle([settlement("a", copied=10)])
+    # Then it has not failed
+    ended = await read(jobs, job)
+    assert (ended.state, ended.moved, ended.failed, ended.bytes) == ("done", 1, 0, 10)
+
+
+async def test_what_nobody_awaits_counts_nothing(flight: Flight, cache: Cache, jobs: Jobs) -> None:
+    # Given a job with one task, and tasks that were made up, or name other versions
+    job = await jobs.open(ROUTE, "sweep", NOW)
+    await page(flight, job, ["a"])
+    await cache.settle([settlement("x"), settlement("a", etag="other"), settlement("x", Settled.FAILED)])
+    # Then they count nothing and end nothing
+    moving = await end(jobs, job)
+    assert (moving.state, moving.listed, moving.in_flight, moving.moved, moving.failed) == ("moving", 1, 1, 0, 0)
+    await cache.settle([settlement("a")])
     assert (await read(jobs, job)).state == "done"
-    assert await store.client.strlen(f"{store.keys.job(ROUTE, job.id)}:settled") < 100
 
 
-async def test_tasks_that_end_before_they_are_recorded_count(cache: Cache, jobs: Jobs) -> None:
+async def test_tasks_that_end_before_they_are_recorded_count(flight: Flight, cache: Cache, jobs: Jobs) -> None:
     """The queue confirms, a worker is quick, and only then the publisher records."""
     job = await jobs.open(ROUTE, "sweep", NOW)
-    await cache.settle([settlement("a", 0, job.id)])
-    await page(cache, job, ["a"], Checkpoint("a", 1))
-    scanned = await jobs.scanned(job.id)
-    assert scanned is not None
-    assert (scanned.state, scanned.consumed) == ("done", 1)
+    scan = Scan(ROUTE, job.id, 0)
+    await flight.reserve(scan, [("a", ETAG)])
+    await cache.settle([settlement("a")])
+    await flight.record(scan, [("a", ETAG)], NOW, "a")
+    ended = await end(jobs, job)
+    assert (ended.state, ended.moved, ended.listed) == ("done", 1, 1)
 
 
-async def test_an_interrupted_scan_is_resumed(cache: Cache, jobs: Jobs) -> None:
+async def test_a_route_has_one_open_job(flight: Flight, cache: Cache, jobs: Jobs) -> None:
+    # Given a job that scans
     first = await jobs.open(ROUTE, "sweep", NOW - 100)
-    second = await jobs.open(ROUTE, "demand", NOW)
-    await page(cache, first, ["a"], Checkpoint("a", 1))
-    found = await jobs.resumable(ROUTE)
-    assert found is not None
-    assert (found.id, found.checkpoint) == (first.id, Checkpoint("a", 1))
-    await jobs.scanned(first.id)
-    found = await jobs.resumable(ROUTE)
-    assert found is not None
-    assert found.id == second.id
+    await page(flight, first, ["a"])
+    # When somebody asks for a scan, then it is the one that is under way, with its checkpoint
+    found = await jobs.open(ROUTE, "demand", NOW)
+    assert (found.id, found.checkpoint, found.scans) == (first.id, Checkpoint("k", 1), 1)
+    assert await jobs.resumable(ROUTE) == found
+    # When it moves, then it is scanned again, from the beginning
+    await jobs.scanned(first, 0)
+    assert await jobs.resumable(ROUTE) is None
+    again = await jobs.open(ROUTE, "demand", NOW)
+    assert (again.id, again.state, again.kind, again.scans, again.checkpoint.after) == (first.id, "scanning", "demand", 2, None)
+    # And what it has in flight or has moved is not counted once more
+    await cache.settle([settlement("a")])
+    await page(flight, again, [], proven=1)
+    ended = await end(jobs, again)
+    assert (ended.state, ended.listed, ended.moved, ended.proven) == ("done", 1, 1, 0)
+    # When that is done, then the next scan is a job of its own
+    assert (await jobs.open(ROUTE, "sweep", NOW)).id != first.id
     assert await jobs.resumable("another") is None
 
 
-async def test_a_scan_that_cannot_go_on_fails_its_job(cache: Cache, jobs: Jobs) -> None:
+async def test_a_scan_may_ask_for_another_one(flight: Flight, jobs: Jobs) -> None:
+    # Given a scan that was resumed in the middle, so that its beginning is old
+    job = await jobs.open(ROUTE, "sync", NOW)
+    await page(flight, job, [], proven=3)
+    # When it ends, then the job goes on
+    again = await jobs.scanned(job, 0, again=True)
+    assert again is not None
+    assert (again.state, again.scans, again.checkpoint.after, again.proven) == ("scanning", 2, None, 3)
+    assert (await end(jobs, again)).state == "done"
+
+
+async def test_a_scan_that_cannot_go_on_fails_its_job(flight: Flight, cache: Cache, jobs: Jobs) -> None:
     job = await jobs.open(ROUTE, "sweep", NOW)
-    await page(cache, job, ["a"], Checkpoint("a", 1))
-    await jobs.fail(job.id, "no bucket 'ümlaut'")
-    await jobs.scanned(job.id)
-    await cache.settle([settlement("a", 0, job.id)])
+    await page(flight, job, ["a"])
+    await jobs.fail(job.id, 0, "no bucket 'ümlaut'")
+    failed = await end(jobs, job)
+    # It is failed at once, and over when nothing of it is in flight any more
+    assert (failed.state, failed.message, failed.finished, failed.in_flight) == ("failed", "no bucket 'ümlaut'", None, 1)
+    await cache.settle([settlement("a")])
     failed = await read(jobs, job)
-    assert (failed.state, failed.message, failed.finished, failed.consumed) == ("failed", "no bucket 'ümlaut'", NOW, 1)
+    assert (failed.state, failed.finished, failed.moved) == ("failed", NOW, 1)
     assert (await cache.lookup(ROUTE, ["a"]))[0].published is not None
     assert await jobs.resumable(ROUTE) is None
 
 
-async def test_a_checkpoint_never_moves_back(cache: Cache, jobs: Jobs) -> None:
+async def test_the_next_job_goes_on_with_what_a_failed_one_had_in_flight(flight: Flight, cache: Cache, jobs: Jobs) -> None:
+    # Given a job that failed with two objects in flight
+    failed = await jobs.open(ROUTE, "sweep", NOW)
+    await page(flight, failed, ["a", "b"])
+    await jobs.fail(failed.id, 0, "no bucket")
+    # When the route is scanned again
     job = await jobs.open(ROUTE, "sweep", NOW)
-    await page(cache, job, ["a", "b"], Checkpoint("b", 2))
-    await page(cache, job, ["a"], Checkpoint("a", 1))
-    after = await read(jobs, job)
-    assert (after.checkpoint, after.listed) == (Checkpoint("b", 2), 2)
+    assert (job.listed, job.in_flight) == (2, 2)
+    assert (await read(jobs, failed)).left_out == {"next_job": 2}
+    # And one of them has been moved before its page is compared
+    await cache.settle([settlement("a")])
+    compared = await cache.compare(ROUTE, ["a", "b", "c"], [ETAG] * 3)
+    # Then that one is known to be counted
+    assert (compared.counted, [place for place, _ in compared.differ]) == ([0], [1, 2])
+    await cache.settle([settlement("b")])
+    ended = await end(jobs, job)
+    assert (ended.state, ended.listed, ended.moved) == ("done", 2, 2)
 
 
-async def test_pages_that_do_not_move_the_checkpoint_count(cache: Cache, jobs: Jobs) -> None:
+async def test_the_next_job_goes_on_with_what_a_forgotten_one_had_in_flight(
+    flight: Flight, cache: Cache, jobs: Jobs, store: Store
+) -> None:
+    forgotten = await jobs.open(ROUTE, "sweep", NOW)
+    await page(flight, forgotten, ["a"])
+    await store.client.delete(store.keys.job(ROUTE, forgotten.id))
+    with pytest.raises(JobLost):
+        await jobs.scanned(forgotten, 0)
+    await cache.settle([settlement("x")])
     job = await jobs.open(ROUTE, "sweep", NOW)
-    for _ in range(2):
-        await page(cache, job, [], Checkpoint("a", 0), listed=7)
-    assert (await read(jobs, job)).listed == 14
+    assert (job.listed, job.in_flight) == (1, 1)
+    await cache.settle([settlement("a")])
+    assert (await end(jobs, job)).moved == 1
 
 
-async def test_recent_jobs_come_newest_first(jobs: Jobs) -> None:
-    opened = [await jobs.open(route, "sweep", NOW + n) for n, route in enumerate(["x-1", "y", "x-1", "y", "z"])]
+async def test_an_earlier_term_writes_nothing(flight: Flight, cache: Cache, jobs: Jobs) -> None:
+    # Given a job that a publisher holds in term 3, and another in term 4
+    job = await jobs.open(ROUTE, "sweep", NOW)
+    assert await jobs.hold(job.id, 3) == job
+    await page(flight, job, ["a"], "one", term=3)
+    assert (await jobs.hold(job.id, 4)).checkpoint == Checkpoint("one", 1)
+    await page(flight, job, ["b"], "two", term=4)
+    before = await read(jobs, job)
+    # When the first one goes on as if nothing had happened
+    late = Scan(ROUTE, job.id, 3)
+    for call in (
+        jobs.hold(job.id, 3),
+        flight.reserve(late, [("c", ETAG)]),
+        flight.record(late, [("c", ETAG)], NOW, "three", 7),
+        flight.refuse(late, [("d", "!forbidden")]),
+        flight.decide(late, NOW),
+        jobs.scanned(job, 3),
+    ):
+        with pytest.raises(JobLost):
+            await call
+    await jobs.fail(job.id, 3, "lost")
+    # Then nothing has moved, neither checkpoint nor counter
+    assert await read(jobs, job) == before
+    # But what is on the queue is known
+    assert (await cache.lookup(ROUTE, ["c"]))[0].published is not None
+
+
+async def test_recent_jobs_come_newest_first(flight: Flight, jobs: Jobs) -> None:
+    opened = []
+    for n, route in enumerate(["x-1", "y", "x-1", "y", "z"]):
+        job = await jobs.open(route, "sweep", NOW + n)
+        await flight.reserve(Scan(route, job.id, 0), [(f"k{n}", ETAG)])
+        await jobs.fail(job.id, 0, "so that the next one is another")
+        opened.append(job)
     assert [job.id for job in await jobs.recent(4)] == [job.id for job in reversed(opened)][:4]
     assert [job.id for job in await jobs.recent(9, "x-1")] == [opened[2].id, opened[0].id]
     assert await jobs.recent(9, "none") == []
 
 
-async def test_jobs_are_forgotten_in_time(cache: Cache, jobs: Jobs, store: Store) -> None:
-    # Given a job under way, and one that has ended
-    under_way, ended = await jobs.open(ROUTE, "sweep", NOW), await jobs.open(ROUTE, "sweep", NOW + 1)
-    for job in (under_way, ended):
-        await page(cache, job, ["a"], Checkpoint("a", 1))
-        await cache.settle([settlement("a", 0, job.id)])
-    await jobs.scanned(ended.id)
-    # Then each lives as long as keys.py says, with its bitmap
+async def test_jobs_are_forgotten_in_time(flight: Flight, cache: Cache, jobs: Jobs, store: Store) -> None:
+    # Given a job that has ended, and one under way
+    ended = await jobs.open(ROUTE, "sweep", NOW)
+    await page(flight, ended, ["a"])
+    await cache.settle([settlement("a")])
+    await end(jobs, ended)
+    under_way = await jobs.open(ROUTE, "sweep", NOW + 1)
+    await page(flight, under_way, ["b"])
+    # Then each lives as long as keys.py says
     for job, life in ((under_way, MONTH), (ended, WEEK)):
-        for name in (store.keys.job(ROUTE, job.id), f"{store.keys.job(ROUTE, job.id)}:settled"):
-            assert life - 60 < await store.client.ttl(name) <= life
-    # And what is forgotten is not listed, resumed or counted any more
+        assert life - 60 < await store.client.ttl(store.keys.job(ROUTE, job.id)) <= life
+    # And what is forgotten is not listed or resumed any more
     await store.client.delete(store.keys.job(ROUTE, under_way.id))
     assert [job.id for job in await jobs.recent(9)] == [ended.id]
     assert await jobs.resumable(ROUTE) is None
     assert await jobs.get(under_way.id) is None
-    assert await jobs.scanned(under_way.id) is None
-    await cache.settle([settlement("a", 0, under_way.id)])
-    assert await jobs.get(under_way.id) is None
     await jobs.open(ROUTE, "sweep", NOW + 2)
     assert await store.client.zcard(store.keys.jobs(ROUTE)) == 2
+
+
+async def test_sweeps_that_find_nothing_to_do_become_one_job(flight: Flight, jobs: Jobs, store: Store) -> None:
+    # Given a hundred sweeps in which everything is proven
+    for number in range(100):
+        job = await jobs.open(ROUTE, "sweep", NOW + number * 600)
+        await page(flight, job, [], proven=5)
+        await end(jobs, job)
+    # Then one job stands for them, and the one before can be asked for by its id for an hour
+    (left,) = await jobs.recent(200)
+    assert (left.id, left.sweeps, left.since, left.listed, left.proven) == (job.id, 100, NOW, 5, 5)
+    lives = [await store.client.ttl(name) async for name in store.client.scan_iter(f"{store.keys.job(ROUTE, '')}*")]
+    assert sum(life > HOUR for life in lives) == 1
+    # When one finds something, then it stands for itself
+    busy = await jobs.open(ROUTE, "sweep", NOW + 60_000)
+    await page(flight, busy, ["new"])
+    await jobs.scanned(busy, 0)
+    assert [job.sweeps for job in await jobs.recent(9)] == [1, 100]
 
 
 async def test_an_id_of_nobody_is_no_job(jobs: Jobs) -> None:
@@ -174,11 +284,12 @@ async def test_an_id_of_nobody_is_no_job(jobs: Jobs) -> None:
         assert await jobs.get(text) is None
 
 
-async def test_a_job_tells_what_its_route_waits_for(jobs: Jobs, cache: Cache, store: Store) -> None:
-    # Given a job under way and one that has ended, of a route that is parked
-    ended, under_way = await jobs.open(ROUTE, "sweep", NOW), await jobs.open(ROUTE, "sweep", NOW + 1)
-    await jobs.scanned(ended.id)
-    await page(cache, under_way, ["a"], Checkpoint("a", 1))
+async def test_a_job_tells_what_its_route_waits_for(flight: Flight, jobs: Jobs, store: Store) -> None:
+    # Given a job that has ended and one under way, of a route that is parked
+    ended = await jobs.open(ROUTE, "sweep", NOW)
+    await end(jobs, ended)
+    under_way = await jobs.open(ROUTE, "sweep", NOW + 1)
+    await page(flight, under_way, ["a"])
     parking = Parking(NOW + 60, "750 GB")
     await Agreements(store).park(ROUTE, parking)
     # Then who still has something to do says what for
@@ -187,3 +298,43 @@ async def test_a_job_tells_what_its_route_waits_for(jobs: Jobs, cache: Cache, st
     # And nobody does when the time has passed
     later = Jobs(store, clock=lambda: NOW + 60)
     assert (await read(later, under_way)).parked is None
+
+
+async def test_jobs_of_format_1_are_read_and_ended(jobs: Jobs, store: Store) -> None:
+    # Given what revision 7e22b72 has left: a job that is over, and one that scans
+    prefix, client = store.keys.job(ROUTE, ""), store.client
+    over, scanning = f"{ROUTE}-20260921T141320-aaaaaa", f"{ROUTE}-20260921T141321-bbbbbb"
+    counted = {"listed": 9, "unchanged": 3, "published": 6, "consumed": 2, "already": 1, "superseded": 2, "failed": 1}
+    common: dict[str, str | int] = {"route": ROUTE, "kind": "sweep", "started": NOW, "after": '=6[["k",null]]'}
+    await client.hset(prefix + over, mapping=common | counted | {"id": over, "state": "done", "finished": NOW})  # type: ignore[arg-type]
+    await client.hset(prefix + scanning, mapping=common | {"id": scanning, "state": "scanning", "published": 7})  # type: ignore[arg-type]
+    await client.setbit(f"{prefix}{scanning}:settled", 5, 1)
+    await client.zadd(store.keys.jobs(ROUTE), {over: NOW, scanning: NOW + 1})
+    await client.zadd(f"{store.keys.route(ROUTE)}:scanning", {scanning: NOW + 1})
+    await client.sadd(store.keys.routes(), ROUTE)
+    # When this version comes, twice
+    for _ in range(2):
+        await agree_on_format(store)
+    # Then the counters are read under their names of today
+    older = await jobs.get(over)
+    assert older is not None
+    assert (older.state, older.listed, older.moved, older.proven, older.failed, older.left_out) == (
+        "done",
+        9,
+        2,
+        4,
+        1,
+        {"gone": 2},
+    )
+    # And the one that scanned says why it does not, its bitmap is gone, and the next scan is a new job
+    ended = await jobs.get(scanning)
+    assert ended is not None
+    assert (ended.state, ended.message is not None and "counts afresh" in ended.message) == ("failed", True)
+    assert await client.exists(f"{prefix}{scanning}:settled", f"{store.keys.route(ROUTE)}:scanning") == 0
+    assert (await jobs.open(ROUTE, "sweep", NOW)).id not in (over, scanning)
+
+
+async def test_a_newer_format_is_refused_by_name(store: Store) -> None:
+    await store.client.set(store.keys.format(), 3)
+    with pytest.raises(SettingsError, match="format 3"):
+        await store.check()

@@ -55,6 +55,6 @@ def test_the_number_is_the_digest_read_backwards(stored: bytes) -> None:
 
 def test_keys_of_a_route_share_a_slot() -> None:
     keys = Keys("bb")
-    names = [keys.route("a"), keys.jobs("a"), keys.scanning("a"), keys.job("a", "a-1-2"), keys.deleting("a", "x")]
+    names = [keys.route("a"), keys.jobs("a"), keys.current("a"), keys.job("a", "a-1-2"), keys.deleting("a", "x")]
     assert all(name.startswith("bb:{a}") for name in names)
     assert len(set(names)) == len(names)

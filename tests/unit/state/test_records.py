@@ -8,10 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from common.state.cache import Cache, Settled, Settlement
-from common.state.jobs import Checkpoint
 from common.state.keys import text_bytes
 from common.state.records import Published, Receipt, Record, decode, pack_receipt, pack_token
-from tests.unit.state.samples import ETAG, NOW, ROUTE, published, receipt, receipts
+from tests.unit.state.samples import ETAG, NOW, ROUTE, publish, published, receipt, receipts
 
 if TYPE_CHECKING:
     from common.state.store import Store
@@ -71,10 +70,10 @@ async def test_scripts_write_the_same_bytes(store: Store, steps: list[Published 
     for step in steps:
         # When it is published or consumed, in any order
         if isinstance(step, Published):
-            await cache.record_published(ROUTE, "none", [("key", step.etag)], step.at, Checkpoint(), 0, 0)
+            await publish(cache, ["key"], etag=step.etag, at=step.at)
             record = record._replace(published=step)
         else:
-            await cache.settle([Settlement(ROUTE, "key", "none", 0, "owner", Settled.CONSUMED, step)])
+            await cache.settle([Settlement(ROUTE, "key", step.etag, "owner", Settled.MOVED, step)])
             record = record._replace(consumed=step)
         # Then it is known as it is
         assert await cache.lookup(ROUTE, ["key"]) == [record]

@@ -15,14 +15,16 @@ from common.location import Location
 from common.objects import Headers
 from common.state.agreements import Agreements
 from common.state.cache import Cache
+from common.state.flight import Flight
 from common.state.holds import Holds
-from common.state.jobs import Checkpoint, Job, Jobs
+from common.state.jobs import Job, Jobs
 from common.state.store import Store
 from common.state.uploads import Uploads
 from common.storage import memory
 from common.storage.base import MIB, Absent, Body, Matches
 from common.task import Task, decode, encode
 from common.transport.http import Transport
+from tests.published import publish
 from worker.budget import Budget
 from worker.claim import Claims
 from worker.failure import Failures
@@ -126,7 +128,7 @@ class World:
     def replicator(self, worker: str = "worker-1") -> Replicator:
         """Built anew for each call, with whatever reader and writer stand in the world now."""
         claims = Claims(self.cache, worker, 60)
-        settler = Settler(self.cache, worker, Tally(), self.on_step)
+        settler = Settler(self.cache, Flight(self.redis, clock=lambda: NOW), worker, Tally(), self.on_step)
         now = lambda: self.now  # noqa: E731 - of this world
         holding = Holding(Holds(self.redis), after=HOLD_AFTER, pauses=PAUSES, trial_seconds=60, now=now)
         failures = Failures(
@@ -172,8 +174,7 @@ class World:
         if self._job is None:
             self._job = await self.jobs.open(ROUTE, "demand", NOW)
         number, self._tasks = self._tasks, self._tasks + 1
-        entries = [(found.key, found.version.token)]
-        await self.cache.record_published(ROUTE, self._job.id, entries, int(NOW), Checkpoint(found.key, self._tasks), 1, 0)
+        await publish(self.redis, ROUTE, self._job.id, [(found.key, found.version.token)], at=NOW, after=found.key)
         url = f"memory://destination/to/{found.key}"
         queued = datetime.fromtimestamp(NOW, UTC)
         return Task(ROUTE, found.key, found.version, found.size, found.modified, url, self._job.id, number, queued)

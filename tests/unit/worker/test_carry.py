@@ -14,6 +14,7 @@ from common.config import Route, StoreOptions
 from common.errors import MetadataLost
 from common.location import Location
 from common.objects import Headers, StoredObject, Version
+from common.state.flight import Flight
 from common.state.records import Receipt
 from common.storage import file_note, gcs, memory
 from common.storage.file import LIMITS
@@ -141,15 +142,15 @@ def test_a_copy_of_a_copy_has_the_time_of_the_first_source(
 async def test_losses_are_counted_when_the_object_has_arrived(world: World) -> None:
     # Given a worker
     tally = Tally()
-    settler = Settler(world.cache, "worker-1", tally, world.steps.append)
+    settler = Settler(world.cache, Flight(world.redis), "worker-1", tally, world.steps.append)
     task = await world.task(await world.put("key", b"bytes"))
     assert "metadata_lost" not in tally.counts()
     # When an object has arrived without some of what it had
     lost = (Lost(Field.METADATA, "a"), Lost(Field.METADATA, "b"), Lost(Field.TAGS, "1"))
     receipt = Receipt(task.version.token, 5, None, "1", 1_800_000_000, "worker-1")
-    await settler.consumed(task, receipt, copied=True, lost=lost)
+    await settler.arrived(task, receipt, copied=True, lost=lost)
     # Then the log will say of what kind it was, and the job that it was one object, once
     assert tally.counts()["metadata_lost"] == {"metadata": 2, "tags": 1}
-    await settler.consumed(task, receipt, copied=True, lost=lost)
+    await settler.arrived(task, receipt, copied=True, lost=lost)
     job = await world.job()
-    assert (job.consumed, job.metadata_lost) == (1, 1)
+    assert (job.moved, job.metadata_lost) == (1, 1)

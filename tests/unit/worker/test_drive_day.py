@@ -68,5 +68,5 @@ async def test_the_route_to_drive_waits_a_day_and_the_other_does_not(world: Worl
         assert [(await world.replicate(task)).fate for task in tasks[2:]] == [["ack"], ["ack"], ["nack"], ["nack"]]
         world.now = NOW + 48 * HOUR
         assert [(await world.replicate(task)).fate for task in tasks[4:]] == [["ack"], ["ack"]]
-        assert (await world.job()).consumed == 6
+        assert (await world.job()).moved == 6
     await transport.close()

@@ -141,7 +141,7 @@ async def test_it_goes_on_by_itself_and_nothing_more_has_failed(world: World, li
     assert rounds <= 2
     assert [line["route"] for line in lines() if line.get("action") == "route_goes_on"] == [ROUTE]
     job = await world.job()
-    assert (job.consumed, job.failed, job.parked) == (OBJECTS, 0, None)
+    assert (job.moved, job.failed, job.parked) == (OBJECTS, 0, None)
 
 
 async def test_one_worker_tries_one_object_and_pauses_double(world: World) -> None:

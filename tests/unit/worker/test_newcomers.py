@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from common import report
-from common.state.cache import Cache
-from common.state.jobs import Checkpoint, Jobs
+from common.state.jobs import Jobs
 from common.task import encode
+from tests.published import publish
 from tests.unit.worker.conftest import NOW, PATIENCE, Delivered
 from worker.replicate import Ends
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 async def of_new_route(world: World, key: str) -> Task:
     """A task that a publisher has made and recorded for a route that the worker does not have."""
-    jobs, cache = Jobs(world.redis), Cache(world.redis)
+    jobs = Jobs(world.redis)
     job = await jobs.resumable("films") or await jobs.open("films", "demand", NOW)
     found = await world.put(key, b"bytes")
     number = job.published
-    await cache.record_published("films", job.id, [(key, found.version.token)], int(NOW), Checkpoint(key, number + 1), 1, 0)
+    await publish(world.redis, "films", job.id, [(key, found.version.token)], at=NOW, after=key)
     return replace(await world.task(found), route="films", job=job.id, number=number)
 
 
@@ -47,7 +47,11 @@ async def test_tasks_of_a_route_that_comes_later_wait_and_then_arrive(world: Wor
         delays.append(deliveries[0].delay)
         world.now += 60
 
-    # Then they went back with growing delays, and it was said once
+    # Then they are in flight, and nothing of them is proven
+    waiting = await Jobs(world.redis).resumable("films")
+    assert waiting is not None
+    assert (waiting.listed, waiting.in_flight, waiting.proven, waiting.failed, waiting.unbalanced) == (20, 20, 0, 0, 0)
+    # And they went back with growing delays, and it was said once
     assert delays == sorted(delays)
     assert 0 < delays[0] < delays[-1] <= 90
     assert [line["subject"] for line in lines() if line.get("action") == "not_known_yet"] == ["route films"]
@@ -72,9 +76,12 @@ async def test_what_nobody_has_known_for_long_is_a_failure_of_its_job(world: Wor
     found = report.decode(delivery.report)
     assert (found.category, found.route, found.key, found.payload) == ("malformed", "films", "k", encode(task))
     assert "add it, then redrive" in found.message
-    job = await Jobs(world.redis).scanned(task.job)
+    jobs = Jobs(world.redis)
+    opened = await jobs.resumable("films")
+    assert opened is not None
+    job = await jobs.scanned(opened, 0)
     assert job is not None
-    assert (job.failed, job.outstanding) == (1, 0)
+    assert (job.state, job.failed, job.in_flight, job.unbalanced) == ("done_with_failures", 1, 0, 0)
 
 
 async def test_a_route_that_nobody_published_leaves_nothing_in_redis(world: World) -> None:
@@ -141,7 +148,7 @@ async def test_a_forged_job_id_is_refused_before_anything_is_written(world: Worl
     assert report.decode(delivery.report).category == "malformed"
     assert world.destination_store.writes == 0
     assert (await world.replicate(task)).fate == ["ack"]
-    assert (await world.job()).consumed == 1
+    assert (await world.job()).moved == 1
 
 
 def _at(moment: float) -> datetime:

@@ -92,7 +92,7 @@ async def test_an_object_arrives_whole_with_receipt_and_provenance(world: World,
     assert (record["etag"], record["size"], record["destination_version"]) == (found.version.token, size, there.version.token)
     # And the job is counted, and nothing is held any more
     job = await world.job()
-    assert (job.consumed, job.bytes) == (1, size)
+    assert (job.moved, job.bytes) == (1, size)
     assert world.budget.held == 0
 
 
@@ -111,7 +111,7 @@ async def test_a_second_delivery_of_a_consumed_task_moves_nothing_and_counts_onc
     # Then
     assert delivery.fate == ["ack"]
     assert world.destination_store.writes == 1
-    assert (await world.job()).consumed == 1
+    assert (await world.job()).moved == 1
 
 
 @pytest.mark.parametrize("size", [100, 2 * MIB])
@@ -177,16 +177,67 @@ async def test_a_source_that_changed_meanwhile_is_published_anew(world: World, s
     assert world.destination_store.writes == 0
     # And the successor can be claimed at once, arrives, and ends the count
     assert (await world.replicate(successor, "worker-2")).fate == ["ack"]
-    assert (await world.job()).consumed == 1
+    assert (await world.job()).moved == 1
 
 
-async def test_a_source_that_is_gone_is_superseded_not_failed(world: World) -> None:
+async def test_a_source_that_is_gone_stays_in_flight_until_a_scan_has_decided(world: World) -> None:
+    # Given an object that is not there when its turn comes
     task = await world.task(await world.put("k", b"x"))
     world.source_store.remove("k")
-    delivery = await world.replicate(task)
-    assert delivery.fate == ["ack"]
+    # When it is to be moved, then that is no failure, and no end either
+    assert (await world.replicate(task)).fate == ["ack"]
     job = await world.job()
-    assert (job.superseded, job.failed) == (1, 0)
+    assert (job.in_flight, job.missing, job.failed, job.unbalanced) == (1, 1, 0, 0)
+    # And it is not taken to be on its way
+    assert (await world.cache.lookup(ROUTE, ["k"]))[0].published is None
+
+
+async def test_a_source_that_is_gone_again_after_it_was_listed_again_has_failed(world: World) -> None:
+    # Given an object that a worker missed, and that was listed and sent again
+    found = await world.put("k", b"x")
+    task = await world.task(found)
+    world.source_store.remove("k")
+    await world.replicate(task)
+    task = await world.task(found)
+    # When it is missed once more
+    delivery = await world.replicate(task)
+    # Then it has failed, for good, and its report says what happened
+    assert delivery.fate == ["reject"]
+    said = report.decode(delivery.report)
+    assert (said.category, said.key) == ("source_missing", "k")
+    assert "in two scans" in said.message
+    job = await world.job()
+    assert (job.in_flight, job.missing, job.failed, job.unbalanced) == (0, 0, 1, 0)
+
+
+async def test_where_the_listing_is_old_what_is_gone_is_left_out_at_once(world: World) -> None:
+    # Given a source that is listed from an inventory of yesterday
+    task = await world.task(await world.put("k", b"x"))
+    world.source_store.remove("k")
+    world.source_reader.limits = replace(world.source_reader.limits, lists_as_it_is=False)
+    # When an object is not there any more, then that is no contradiction
+    assert (await world.replicate(task)).fate == ["ack"]
+    job = await world.job()
+    assert (job.in_flight, job.left_out, job.unbalanced) == (0, {"gone": 1}, 0)
+
+
+async def test_an_object_that_changes_is_counted_once(world: World) -> None:
+    # Given an object that changes before its turn
+    task = await world.task(await world.put("k", b"old"))
+    found = await world.put("k", b"new")
+    assert (await world.replicate(task)).fate == ["ack"]
+    # Then its new version is awaited, and known to be on the queue
+    job = await world.job()
+    assert (job.listed, job.in_flight) == (1, 1)
+    published = (await world.cache.lookup(ROUTE, ["k"]))[0].published
+    assert published is not None
+    assert published.etag == found.version.token
+    # And it counts when that one has arrived, and the old task again not at all
+    (successor,) = world.sent()
+    await world.replicate(successor)
+    await world.replicate(task)
+    job = await world.job()
+    assert (job.listed, job.moved, job.proven, job.in_flight, job.unbalanced) == (1, 1, 0, 0, 0)
 
 
 async def test_an_old_task_never_writes_over_a_newer_version(world: World) -> None:
@@ -261,7 +312,7 @@ async def test_what_may_pass_is_tried_again_and_then_reported(world: World, erro
     )
     assert (found.route, found.key, found.message) == (ROUTE, "k", str(error))
     job = await world.job()
-    assert (job.failed, job.consumed) == (1, 0)
+    assert (job.failed, job.moved) == (1, 0)
     assert await world.cache.get(ROUTE, Kind.CONSUMED, "k") is None
 
 

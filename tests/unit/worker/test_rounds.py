@@ -56,6 +56,9 @@ async def test_an_object_that_never_rests_is_left_to_the_next_sweep(
     now_there = await world.source_writer.stat("log")
     assert now_there is not None
     assert record is None or record["etag"] != now_there.version.token
+    # Until then it is left out, and nothing says that it has arrived
+    job = await world.job()
+    assert (job.listed, job.left_out, job.unbalanced) == (1, {"changing": 1}, 0)
     # And nothing is left at the destination's service
     assert world.destination_store.uploads == {}
 

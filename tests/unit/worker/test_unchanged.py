@@ -86,7 +86,7 @@ async def note(world: World, version: str, copy: str) -> None:
     assert record.consumed is not None
     task = await world.task(await listed(world))
     receipt = record.consumed._replace(etag=version, destination_version=copy)
-    settled = Settlement(ROUTE, "k", task.job, task.number, "worker-1", Settled.CONSUMED, receipt, 0)
+    settled = Settlement(ROUTE, "k", task.version.token, "worker-1", Settled.MOVED, receipt, 0)
     await world.cache.settle([settled])
 
 

@@ -62,7 +62,7 @@ async def test_a_document_arrives_with_the_size_that_it_turned_out_to_have(
     assert record is not None
     assert (record["size"], record["etag"]) == (5000, stored.version.token)
     job = await world.job()
-    assert (job.consumed, job.bytes) == (1, 5000)
+    assert (job.moved, job.bytes) == (1, 5000)
 
 
 async def test_a_document_that_is_there_is_not_copied_again(server: DriveServer, world: World, reader: DriveReader) -> None:

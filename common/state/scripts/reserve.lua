@@ -1,0 +1,88 @@
+-- include: _record _buckets _flight _balance _awaited
+-- Before the tasks of a page are sent: its objects that are not consumed as they are listed are in flight, each once.
+-- KEYS 1 route
+-- ARGV 1 job id   2 term   3 now   4 id of this call   5 time before which a task counts as lost   6 the keys' numbers, 4 bytes each
+--      7 the keys' digests, 20 bytes each   8 a letter for each object   9.. object key, token (pairs)
+--      letters: p is to be published; l too, unless it has failed in this version; f was published and is taken to be in flight; c is consumed as it is listed and yet awaited
+-- Reads route, route:N. Writes route:flight, route:failed, route:current (term, missing), the job (counters, published, reserved).
+-- Reply: {1, number of the first task, {positions from 0 of those that are not to be published any more}}; {0} if the job is lost.
+-- Again: an object that is in flight is not counted again, and the call whose id is stored takes no more numbers.
+
+local root, now, stale = KEYS[1], tonumber(ARGV[3]), tonumber(ARGV[5])
+local current = current_of(root)
+local job = held(root, current, ARGV[1], tonumber(ARGV[2]))
+if not job then return {0} end
+local route, kinds, skipped, publish = open_route(root), ARGV[8], {}, 0
+
+-- consumed as it is listed: its entry, if there still is one, is left over from another version, or from a worker that knows no entries
+local function consumed(digest, token)
+  local entry = entry_at(root, digest)
+  if entry and (entry.token == token or entry.at < stale) then take_off(root, job, digest, entry, 'proven') end
+end
+
+-- stands(digest, token) -> whether the object failed in this version, so that it stands as failed in this job as well
+local function stands(digest, token)
+  local mark = mark_at(root, digest)
+  if not mark or mark.token ~= token then return false end
+  if mark.job ~= job.id then
+    count(job, 'listed', 1)
+    count(job, 'failed', 1)
+  end
+  if mark.job ~= job.id or mark.scan ~= current.scan then
+    mark.job, mark.scan = job.id, current.scan
+    put_mark(root, digest, mark)
+  end
+  return true
+end
+
+local function in_flight(digest, token)
+  local entry = entry_at(root, digest)
+  if not entry then
+    if stands(digest, token) then return end
+    put_on(root, job, digest, {unrecorded = true, scan = current.scan, at = now, token = token})
+  elseif entry.scan ~= current.scan then
+    entry.scan = current.scan
+    put_entry(root, digest, entry)
+  end
+end
+
+local function published(digest, token)
+  local entry = entry_at(root, digest)
+  if not entry then
+    put_on(root, job, digest, {unrecorded = true, scan = current.scan, at = now, token = token})
+    return
+  end
+  if entry.missing then count_missing(root, -1) end
+  entry.returned = entry.returned or entry.missing
+  entry.missing, entry.unrecorded, entry.scan, entry.at, entry.token = false, true, current.scan, now, token
+  put_entry(root, digest, entry)
+end
+
+for n = 1, #kinds do
+  local key, token, kind = ARGV[n * 2 + 7], ARGV[n * 2 + 8], sub(kinds, n, n)
+  local digest = digest_at(ARGV[7], n)
+  local record = read(route, number_at(ARGV[6], n), key)
+  local wanted = kind == 'p' or kind == 'l'
+  if wanted then publish = publish + 1 end
+  if record.consumed == token then
+    consumed(digest, token)
+    if wanted then skipped[#skipped + 1] = n - 1 end
+  elseif kind == 'l' and not entry_at(root, digest) and stands(digest, token) then
+    skipped[#skipped + 1] = n - 1
+  elseif wanted then
+    published(digest, token)
+  else
+    in_flight(digest, token)
+  end
+end
+
+local known = redis.call('HMGET', job.key, 'published', 'reserved', 'reserved_count')
+local first = tonumber(known[1] or 0)
+if known[2] == ARGV[4] then
+  first = first - tonumber(known[3])
+else
+  redis.call('HSET', job.key, 'published', first + publish - #skipped, 'reserved', ARGV[4], 'reserved_count', publish - #skipped)
+end
+job.touched = true
+save_jobs(root, current, now)
+return {1, first, skipped}
