@@ -52,12 +52,14 @@ SHOWN_FAILURES = 20
 LISTED_FAILURES = 10_000
 LEASE_SECONDS = "15"
 """How long the run after a killed one waits for what the dead workers held. Short, because all is on one machine."""
+PATIENCE_SECONDS = "120"
+"""How long a state directory that cannot be written, being full, is waited for."""
 COUNTERS = ("listed", "published", "moved", "proven", "in_flight", "failed", "bytes", "metadata_lost", "unbalanced")
 
 _NOT_OURS = (
     *("BRIGADE_CONFIG", "AWS_S3_BUCKET", "GCP_BUCKET_NAME", "BRIGADE_QUEUE", "BRIGADE_REDIS_PREFIX"),
     *("GCP_TOPIC_ID", "GCP_SUBSCRIPTION_ID", "PUBSUB_ERROR_TOP_ID", "PUBSUB_ERROR_SUBSCRIPTION_ID"),
-    *("REDIS_ADDRESS", "REDIS_PASSWORD", "REDIS_PASSWORD_FILE"),
+    *("REDIS_ADDRESS", "REDIS_USERNAME", "REDIS_PASSWORD", "REDIS_PASSWORD_FILE", "REDIS_CA_FILE"),
 )
 """Settings of a fleet. A sync has its own queue and Redis, and its state must not depend on what else is set on the machine."""
 
@@ -86,7 +88,13 @@ class Plan:
         """The environment of the workers: the user's own, with everything about queue and state replaced."""
         kept = {name: value for name, value in self.environ.items() if name not in _NOT_OURS}
         ours = {"BRIGADE_CONFIG": str(self.config), "BRIGADE_QUEUE": "redis", "REDIS_ADDRESS": redis_address}
-        return {"BRIGADE_LEASE_SECONDS": LEASE_SECONDS, **kept, **ours, "BRIGADE_LOG_FORMAT": "json"}
+        return {
+            "BRIGADE_LEASE_SECONDS": LEASE_SECONDS,
+            "BRIGADE_REDIS_PATIENCE": PATIENCE_SECONDS,
+            **kept,
+            **ours,
+            "BRIGADE_LOG_FORMAT": "json",
+        }
 
     def settings(self, redis_address: str) -> Settings:
         return load(self.environment(redis_address), self.config, needs={"routes", "queue", "redis"})

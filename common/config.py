@@ -25,6 +25,7 @@ from pydantic import (
 )
 
 from common.location import Location
+from common.redis_address import RedisAddress
 
 __all__ = [
     "ApiSettings",
@@ -51,7 +52,6 @@ _HOST_AND_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(\d{1,5})")
 _HTTP = re.compile(r"https?://[^\s/@?#]+(/[^\s@?#]*)?")
 _DOMAIN = re.compile(r"(https?)://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(:\d{1,5})?")
 _LOOPBACK = re.compile(r"127(\.\d{1,3}){3}|localhost|\[::1\]")
-_REDIS = re.compile(r"(rediss?://[^\s@]+|unix:///[^\s@]+)")
 
 
 def _location(value: Any) -> Any:
@@ -124,11 +124,7 @@ def _host_and_port(value: Any) -> Any:
 def _redis_address(value: Any) -> Any:
     if not isinstance(value, str) or not value:
         return value
-    if "@" in value:
-        raise ValueError("the address holds no password: set REDIS_PASSWORD")
-    match = _HOST_AND_PORT.fullmatch(value)
-    if (match is None or not 0 < int(match[2]) < 65536) and not _REDIS.fullmatch(value):
-        raise ValueError("write host:port, redis://host:port/0, rediss://host:port or unix:///path")
+    RedisAddress.parse(value)
     return value
 
 
@@ -275,8 +271,19 @@ class RedisSettings(Shape):
     """`address` is host:port, redis[s]://… or unix:///path; "" where nothing needs Redis. `prefix` begins every key."""
 
     address: Annotated[str, BeforeValidator(_redis_address)] = ""
+    username: str | None = Field(default=None, min_length=1)
+    """A user of Redis's ACL. None: the one that the address names, or `default`."""
     password: SecretStr | None = None
+    ca_file: Path | None = None
+    """The authority that signed the certificate of a `rediss://` address. None: those that all other traffic trusts."""
+    patience_seconds: float = Field(default=0, ge=0)
+    """How long a call waits for a Redis that is away or full before it gives up. 0: for ever."""
     prefix: str = Field(default="bb", pattern=r"^[A-Za-z0-9._-]{1,32}$")
+
+    @property
+    def place(self) -> RedisAddress:
+        """The address, taken apart."""
+        return RedisAddress.parse(self.address)
 
 
 def _cores() -> int:

@@ -73,7 +73,14 @@ class SettingsError(BrigadeError):
 
 
 class StateUnavailable(BrigadeError):
-    """Redis did not answer, or refuses to write. The outcome of the call is unknown; every call may be repeated."""
+    """Redis did not answer, or refuses to write. The outcome of the call is unknown; every call may be repeated.
+
+    `reason` is one word for it (common.state.trouble), for those who may not see more.
+    """
+
+    def __init__(self, message: str, *, reason: str = "unreachable") -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class QueueUnavailable(BrigadeError):

@@ -11,6 +11,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
+from common import trust
 from common.errors import Unauthenticated
 from common.transport import google_token
 
@@ -119,6 +120,18 @@ def queue(gathered: Gathered, settings: QueueSettings) -> Iterator[str]:
 def redis(gathered: Gathered, settings: RedisSettings) -> Iterator[str]:
     if not settings.address:
         yield f"{missing(gathered, 'redis', 'address')}: write host:port, redis[s]://host:port/0 or unix:///path"
+        return
+    if settings.username and settings.place.username not in (None, settings.username):
+        name = gathered.name("redis", "username")
+        yield f"{name} is another user than the one in {gathered.name('redis', 'address')}: keep one of them"
+    if settings.ca_file is not None:
+        yield from _authority(gathered.name("redis", "ca_file"), settings.ca_file, settings)
+
+
+def _authority(name: str, file: Path, settings: RedisSettings) -> Iterator[str]:
+    if not settings.place.tls:
+        yield f"{name} is for an address with rediss:// and does nothing here: write rediss://, or take it out"
+    yield from trust.unusable(name, file)
 
 
 def worker(gathered: Gathered, settings: WorkerSettings) -> Iterator[str]:

@@ -105,13 +105,7 @@ def faults(environ: Mapping[str, str]) -> Iterator[str]:
     """What is wrong with what is named. OpenSSL says nothing about a file that is not there, and then trusts nobody."""
     file, folder = _named(environ)
     if file:
-        name, path = file
-        try:
-            ssl.create_default_context(cafile=str(path))
-        except ssl.SSLError:
-            yield f"{name}: {path} holds no certificates: name a file of certificates in PEM"
-        except OSError as error:
-            yield f"{name}: {path} cannot be read ({error.strerror}): name a file of certificates in PEM, or unset it"
+        yield from unusable(*file)
     if folder and not folder.is_dir():
         yield f"{FOLDER}: {folder} is not a directory: name one that `openssl rehash` was run on, or unset it"
 
@@ -129,6 +123,16 @@ def _stamp(path: Path) -> _Stamp | None:
     except OSError:
         return None
     return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def unusable(name: str, path: Path) -> Iterator[str]:
+    """What is wrong with a file of certificates that the setting `name` names."""
+    try:
+        ssl.create_default_context(cafile=str(path))
+    except ssl.SSLError:
+        yield f"{name}: {path} holds no certificates: name a file of certificates in PEM"
+    except OSError as error:
+        yield f"{name}: {path} cannot be read ({error.strerror}): name a file of certificates in PEM, or unset it"
 
 
 def _named(environ: Mapping[str, str]) -> tuple[tuple[str, Path] | None, Path | None]:

@@ -11,7 +11,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-from common.errors import BrigadeError
+from common.errors import BrigadeError, StateUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 BEAT_SECONDS = 1.0
 ALIVE_SECONDS = 15.0
 """A loop that has not turned for so long is stuck: longer than any work of ours holds it."""
+UNREACHABLE = "unreachable"
 PROBE_SECONDS = 3.0
 PROBE_EVERY = 2.0
 """Between two rounds of questions; each question is one small round trip."""
@@ -42,7 +43,7 @@ class Health:
         self._clock = clock
         self._beat = clock()
         self._probed = float("-inf")
-        self._missing: tuple[str, ...] = tuple(sorted(probes))
+        self._found: dict[str, str] = dict.fromkeys(sorted(probes), UNREACHABLE)
 
     @property
     def alive(self) -> bool:
@@ -54,7 +55,12 @@ class Health:
         """What is not to be had, by name and in order; everything when nobody has asked for a while."""
         if self._clock() - self._probed > self._every + PROBE_SECONDS + ALIVE_SECONDS:
             return tuple(sorted(self._probes))
-        return self._missing
+        return tuple(self._found)
+
+    @property
+    def why(self) -> dict[str, str]:
+        """A word for each of what is missing, where more is known than that it does not answer: "out_of_memory", "read_only"."""
+        return {name: reason for name, reason in self._found.items() if name in self.missing and reason != UNREACHABLE}
 
     def lacks(self, name: str) -> bool:
         """Whether the last round of questions found that this is not to be had; False before the first."""
@@ -80,13 +86,16 @@ class Health:
         """One round of questions."""
         names = sorted(self._probes)
         answers = await asyncio.gather(*(self._answers(name) for name in names))
-        self._missing = tuple(name for name, answer in zip(names, answers, strict=True) if not answer)
+        self._found = {name: reason for name, reason in zip(names, answers, strict=True) if reason is not None}
         self._probed = self._clock()
 
-    async def _answers(self, name: str) -> bool:
+    async def _answers(self, name: str) -> str | None:
+        """Why it is not to be had, in a word; None where it is."""
         try:
             async with asyncio.timeout(PROBE_SECONDS):
                 await self._probes[name]()
+        except StateUnavailable as error:
+            return error.reason
         except (BrigadeError, TimeoutError, OSError):
-            return False
-        return True
+            return UNREACHABLE
+        return None

@@ -184,7 +184,7 @@ async def _work(settings: Settings, stop: asyncio.Event, on_step: OnStep) -> Non
 def _serve(settings: Settings, parts: _Parts, scheduler: Scheduler, stack: AsyncExitStack, background: Background) -> None:
     if settings.api is None:
         return
-    health = Health({"redis": parts.ping, "queue": parts.outlet.check})
+    health = Health({"redis": parts.store.probe, "queue": parts.outlet.check})
     background.keep("health", health.watch)
     desk = Desk(
         bridge=Bridge(asyncio.get_running_loop()),

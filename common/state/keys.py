@@ -28,6 +28,7 @@ P:budget:NAME              hash    while used    both               requests tha
 P:leader:NAME              string  lease         publisher          owner of the leadership NAME
 P:leader:NAME:term         string  for good      publisher          how often it has been taken
 P:format                   string  for good      both               number of the format of all this (formats.py)
+P:probe                    string  1 minute      both               1: somebody has looked whether Redis takes writes
 
 A job lives for 7 days after it has ended (for an hour after a later one stands for it), and for 31 days (the longest that Pub/Sub
 keeps a message) after the last sign of life of one that has not.
@@ -160,6 +161,9 @@ class Keys:
 
     def budget(self, name: str) -> str:
         return f"{self.prefix}:budget:{name}"
+
+    def probe(self) -> str:
+        return f"{self.prefix}:probe"
 
     def leader(self, name: str) -> str:
         return f"{self.prefix}:leader:{name}"

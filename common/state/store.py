@@ -2,7 +2,7 @@
 
 Redis being away stops the work and never makes it look done or undone: a call that gets no answer is made again, with growing
 pauses, until it is answered or its task is cancelled. So every script may run twice for one call, and each says at its
-head what that does. The log hears of it once when Redis goes away and once when it is back.
+head what that does. The log hears of it when Redis goes away, once a minute while it is away, and when it is back.
 """
 
 from __future__ import annotations
@@ -12,15 +12,16 @@ import random
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
-from redis import exceptions as redis_says
-from redis.exceptions import NoPermissionError, NoScriptError, RedisError, ResponseError
+from redis.exceptions import RedisError, ResponseError
 
 from common.cancelling import heed
-from common.errors import SettingsError
-from common.state.connection import connect
+from common.errors import SettingsError, StateUnavailable
+from common.state.absence import Absence
+from common.state.connection import connect, leave_server
 from common.state.formats import agree_on_format
 from common.state.keys import Keys
 from common.state.scripts import scripts
+from common.state.trouble import ELSEWHERE, PASSING, REFUSED, Asked, Trouble, explained, trouble
 from common.telemetry import get_logger
 
 if TYPE_CHECKING:
@@ -35,36 +36,24 @@ if TYPE_CHECKING:
 
 log = get_logger(__name__)
 
-LISTPACK = {"hash-max-listpack-entries": 1024, "hash-max-listpack-value": 4096}
-"""Buckets hold some 30 to 150 entries, and keys are up to 1,024 bytes long. A hash that outgrows Redis's own limits (512
+LISTPACK = {"hash-max-ziplist-entries": 1024, "hash-max-ziplist-value": 4096}
+"""By the names that Redis 6.2 knows; Redis 7 and Valkey, which call them listpack, take these too.
+
+Buckets hold some 30 to 150 entries, and keys are up to 1,024 bytes long. A hash that outgrows Redis's own limits (512
 entries, 64 bytes) takes twice the memory; it works all the same. Whoever starts a Redis for us starts it with these."""
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 5.0
 _ANSWER_SECONDS = 20
 """Longer than any script takes and than Redis needs to write an append-only file on a slow disk."""
-_REFUSED = (
-    redis_says.AuthenticationError,
-    redis_says.AuthenticationWrongNumberOfArgsError,
-    redis_says.AuthorizationError,
-    NoPermissionError,
-)
-_AWAY = (
-    redis_says.ConnectionError,
-    redis_says.TimeoutError,
-    redis_says.OutOfMemoryError,
-    redis_says.ReadOnlyError,
-    redis_says.ClusterDownError,
-    redis_says.TryAgainError,
-    OSError,
-)
-_AWAY_CODES = ("BUSY ", "UNKILLABLE ", "MISCONF ", "NOREPLICAS ")
-"""Those for which the library has no class: a script that runs too long, a full disk, too few replicas."""
+_PROBE_SECONDS = 60
+"""For how long the key is there that a probe writes."""
 
 
 class Store:
     """One Redis, shared by everything in the process that keeps state. Belongs to one event loop.
 
-    Calls raise SettingsError when Redis refuses our identity, and nothing else that waiting could cure.
+    Calls raise SettingsError when Redis refuses our identity or a right before it has ever served us; later that is waited for,
+    as everything is that somebody may put right. They raise StateUnavailable after `patience` seconds, where that is not 0.
     """
 
     def __init__(
@@ -72,15 +61,21 @@ class Store:
         client: Redis,
         keys: Keys,
         *,
+        patience: float = 0,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
+        absence: Absence | None = None,
     ) -> None:
         self.keys = keys
         self.client = client
         """For measurements and tests; what keeps state goes through `send`, which waits for Redis."""
+        self._patience = patience
         self._sleep = sleep
         self._jitter = jitter
-        self._away = False
+        self._absence = absence or Absence(log)
+        self._served = False
+        self._low: set[str] = set()
+        """Limits that could not be raised, and have been said."""
 
     @classmethod
     async def open(
@@ -91,7 +86,8 @@ class Store:
         jitter: Callable[[], float] = random.random,
     ) -> Self:
         """Connects with the first call, not here."""
-        return cls(connect(settings, answer_seconds=_ANSWER_SECONDS), Keys(settings.prefix), sleep=sleep, jitter=jitter)
+        client = connect(settings, answer_seconds=_ANSWER_SECONDS)
+        return cls(client, Keys(settings.prefix), patience=settings.patience_seconds, sleep=sleep, jitter=jitter)
 
     async def run(self, script: str, keys: Sequence[str], args: Sequence[Argument]) -> Any:
         """The reply of one script, in one round trip."""
@@ -105,34 +101,52 @@ class Store:
         """The replies to several commands in one round trip. Each is whole by itself; between them others may come."""
         replies: list[Any] = [None] * len(commands)
         waiting = list(range(len(commands)))
-        pause = FIRST_PAUSE
+        pause, slept = FIRST_PAUSE, 0.0
         while True:
             try:
-                answers = await self._exchange([commands[index] for index in waiting])
-                for index, answer in zip(waiting, answers, strict=True):
-                    replies[index] = answer
-                waiting = [index for index in waiting if isinstance(replies[index], Exception)]
-                if not waiting:
-                    self._is_back()
-                    return replies
-                await self._repair([replies[index] for index in waiting])
+                await self._attempt(commands, replies, waiting)
             except (RedisError, OSError) as error:
-                if not self._is_away(error):
-                    raise
-                await self._sleep(pause * (0.5 + self._jitter() / 2))
-                pause = min(pause * 2, LONGEST_PAUSE)
+                refused = next((commands[index] for index in waiting if replies[index] is error), None)
+                await self._is_away(error, refused)
+                if self._patience and slept >= self._patience:
+                    raise StateUnavailable(f"gave up after {slept:.0f} seconds: {self._absence.reason}") from error
+                seconds = pause * (0.5 + self._jitter() / 2)
+                await self._sleep(seconds)
+                slept, pause = slept + seconds, min(pause * 2, LONGEST_PAUSE)
+            else:
+                if not waiting:
+                    await self._has_served()
+                    return replies
 
     async def check(self) -> None:
-        """Wait until Redis answers, then look whether it is set up as the cache needs it; warn where it is not. Raises
+        """Wait until Redis takes a write, then look whether it is set up as the cache needs it; warn where it is not. Raises
         SettingsError when a newer version has written what is stored there.
         """
+        await self._wait_for_a_write()
         while True:
-            await self.send([("PING",)])
-            with suppress(*_AWAY):
+            try:
                 await self._look_at_eviction()
                 await self._raise_limits()
-                await agree_on_format(self)
-                return
+            except (RedisError, OSError) as error:
+                if trouble(error) not in PASSING:
+                    raise
+                await self._wait_for_a_write()
+            else:
+                break
+        await agree_on_format(self)
+
+    async def probe(self) -> None:
+        """Try once what the work does: a script that writes. Raises StateUnavailable, which says what Redis answers."""
+        command = self._probe()
+        try:
+            waiting = [0]
+            while waiting:  # twice where Redis had forgotten the script
+                await self._attempt([command], [None], waiting)
+        except (RedisError, OSError) as error:
+            kind, text = trouble(error), explained(error, self._asked(command))
+            if kind in ELSEWHERE:
+                await leave_server(self.client)
+            raise StateUnavailable(text, reason=kind.value) from error
 
     async def close(self) -> None:
         """May be called twice."""
@@ -145,10 +159,33 @@ class Store:
             pipeline.execute_command(*command)
         return await heed(pipeline.execute(raise_on_error=False))
 
+    async def _attempt(self, commands: Sequence[Command], replies: list[Any], waiting: list[int]) -> None:
+        """Send those that wait for a reply; `waiting` then has those that still do. Raises what repeating does not cure."""
+        answers = await self._exchange([commands[index] for index in waiting])
+        for index, answer in zip(waiting, answers, strict=True):
+            replies[index] = answer
+        waiting[:] = [index for index in waiting if isinstance(replies[index], Exception)]
+        if waiting:
+            await self._repair([replies[index] for index in waiting])
+
+    def _probe(self) -> Command:
+        return self.call("probe", [self.keys.probe()], [_PROBE_SECONDS])
+
+    async def _wait_for_a_write(self) -> None:
+        await self.send([self._probe()])
+
+    async def _has_served(self) -> None:
+        self._served = True
+        if self._absence.reason is None:
+            return
+        self._absence.ended()
+        with suppress(RedisError, OSError):  # the next call meets the same, and waits
+            await self._raise_limits()  # it may have started again: Redis 6.2 does so with our scripts, and without its limits
+
     async def _repair(self, errors: Sequence[Exception]) -> None:
         """After this the commands may be sent again. Raises what repeating does not cure."""
         for error in errors:
-            if not isinstance(error, NoScriptError):
+            if trouble(error) is not Trouble.FORGOTTEN:
                 raise error
         # Redis has forgotten the scripts, so it is new to us or has started again, and then has forgotten its raised limits too.
         loads = await self._exchange([("SCRIPT", "LOAD", script.text) for script in scripts().values()])
@@ -181,6 +218,9 @@ class Store:
             try:
                 await self.client.config_set(name, needed)
             except ResponseError as error:
+                if line in self._low:
+                    continue
+                self._low.add(line)
                 log.warning(
                     "a limit of Redis is too low for us, records take up to twice the memory: write `line` in redis.conf",
                     action="redis_limit_low",
@@ -204,27 +244,26 @@ class Store:
             return value.decode() if isinstance(value, bytes) else str(value)
         return None
 
-    def _is_away(self, error: Exception) -> bool:
-        """Whether to wait and call again. Says so, the first time."""
-        if isinstance(error, _REFUSED):
-            raise SettingsError([_refused(error)]) from error
-        if not isinstance(error, _AWAY) and not str(error).startswith(_AWAY_CODES):
-            return False
-        if not self._away:
-            self._away = True
-            log.warning(
-                "Redis cannot be used; work waits until it can", action="redis_away", reason=str(error) or type(error).__name__
-            )
-        return True
+    async def _is_away(self, error: Exception, command: Command | None) -> None:
+        """Return when the call is to be made again after a pause. Raises what waiting does not cure."""
+        kind = trouble(error)
+        if kind not in PASSING and kind not in REFUSED:
+            raise error
+        text = explained(error, self._asked(command) if command else None)
+        if kind in REFUSED and not self._served:
+            raise SettingsError([text]) from error
+        self._absence.goes_on(text)
+        if kind in ELSEWHERE:
+            await leave_server(self.client)
 
-    def _is_back(self) -> None:
-        if self._away:
-            self._away = False
-            log.info("Redis can be used again; work goes on", action="redis_back")
+    def _asked(self, command: Command) -> Asked:
+        name, first, *rest = (_text(word) for word in command)
+        if name != "EVALSHA":
+            return Asked(name.lower(), [first])
+        script = next((script for script in scripts().values() if script.sha == first), None)
+        keys = rest[1 : 1 + int(rest[0])]
+        return Asked(script.name, keys, script.text) if script else Asked("evalsha", keys)
 
 
-def _refused(error: Exception) -> str:
-    if isinstance(error, NoPermissionError):
-        return f"REDIS_PASSWORD: Redis knows us but forbids what we need ({error}); grant the user all commands on our keys"
-    said = str(error).rstrip(".")
-    return f"REDIS_PASSWORD: Redis refuses it ({said}); write the password of the Redis at REDIS_ADDRESS, none if it has none"
+def _text(word: Argument) -> str:
+    return word.decode("utf-8", "replace") if isinstance(word, bytes) else str(word)

@@ -28,9 +28,11 @@ class HealthViews:
         return reply({"alive": alive}, 200 if alive else 503)
 
     def ready(self) -> Response:
-        """What is missing is named; why is in the log, since this page asks for no credentials."""
-        missing = list(self._health.missing)
-        return reply({"ready": not missing, "missing": missing}, 503 if missing else 200)
+        """What is missing is named, and in a word why where that is known; the log says more, since this page asks for no
+        credentials.
+        """
+        missing, why = list(self._health.missing), self._health.why
+        return reply({"ready": not missing, "missing": missing, **({"why": why} if why else {})}, 503 if missing else 200)
 
 
 def create_health_app(health: Health) -> Flask:

@@ -64,7 +64,9 @@ EXAMPLES = {
     "GCP_PUBSUB_HOST": "localhost:8085",
     "BRIGADE_LEASE_SECONDS": "30",
     "REDIS_ADDRESS": "redis://cache:6379/2",
+    "REDIS_USERNAME": "brigade",
     "REDIS_PASSWORD": SECRET,
+    "BRIGADE_REDIS_PATIENCE": "90",
     "BRIGADE_REDIS_PREFIX": "mine",
     "BRIGADE_PROCESSES": "3",
     "SYSTEM_MAX_WORKERS": "17",
@@ -96,7 +98,7 @@ EXAMPLES = {
 
 @pytest.mark.parametrize(
     "variable",
-    [v for v in ENVIRONMENT if v.setting not in ("credentials_file", "sa_key_b64", "drive_token_file")],
+    [v for v in ENVIRONMENT if v.setting not in ("credentials_file", "sa_key_b64", "drive_token_file", "ca_file")],
     ids=lambda v: v.names[0],
 )
 def test_every_variable_arrives_at_its_setting(variable):

@@ -19,6 +19,7 @@ for _, member in ipairs(redis.call('ZRANGEBYSCORE', delayed, '-inf', now, 'LIMIT
   local second = string.find(member, ' ', first + 1, true)
   local added = redis.pcall('XADD', stream, '*', 'attempts', string.sub(member, 1, first - 1), 'payload', string.sub(member, second + 1))
   if type(added) == 'table' and added.err then
+    if not string.find(added.err, 'OOM', 1, true) then return added end
     break -- Redis is full: what is in the stream must be handed out all the same, or it would never be drained
   end
   redis.call('ZREM', delayed, member)

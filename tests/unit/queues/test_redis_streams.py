@@ -25,6 +25,7 @@ from common.errors import QueueUnavailable, SettingsError
 from common.queues import redis_streams
 from common.queues.redis_streams import Keys, RedisQueue, passes
 from tests import servers
+from tests.redis_releases import redis_address, redis_own, redis_release, redis_shared
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
     from common.queues.redis_streams import RedisDelivery
     from tests.servers import Server
+
+
+__all__ = ["redis_address", "redis_own", "redis_release", "redis_shared"]
 
 
 def settings_at(address: str, prefix: str, lease: float = 20.0, password: str | None = None) -> Settings:
@@ -208,9 +212,11 @@ async def test_a_consumer_that_leaves_is_removed_unless_it_holds_something(redis
     # Given three workers, one of which holds a message
     settings = settings_at(redis_address, fresh)
     staying, idle, holding = [await RedisQueue.open(settings) for _ in range(3)]
+    for worker in (idle, staying):  # Redis 6.2 knows a consumer only once it has been handed something
+        await worker.send([b"done"])
+        await (await one(worker)).ack()
     await staying.send([b"held"])
     await one(holding)
-    await asyncio.gather(idle.receive(1, 0), staying.receive(1, 0))
     assert len(await consumers(redis, staying)) == 3
     # When the other two leave
     await idle.close()

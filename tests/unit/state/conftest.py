@@ -10,9 +10,13 @@ from common.config import RedisSettings
 from common.state.cache import Cache
 from common.state.jobs import Jobs
 from common.state.store import Store
+from tests.redis_releases import redis_address, redis_own, redis_release, redis_shared
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+
+__all__ = ["redis_address", "redis_own", "redis_release", "redis_shared"]
 
 
 class Recorder:

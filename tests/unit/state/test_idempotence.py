@@ -102,6 +102,7 @@ async def test_a_second_run_changes_nothing(twice: Twice) -> None:
     assert last is not None
     await holds.end("held", last.trial, now=NOW + 50, well=False)
     await holds.end("held", last.trial, now=NOW + 50, well=True)
+    await twice.check()
     records = await cache.lookup(ROUTE, [f"k{n}" for n in range(20)])
     differ = await cache.compare(ROUTE, [f"k{n}" for n in range(20)], [ETAG] * 20)
     page, _ = await cache.page(ROUTE, None, None, 100)

@@ -44,7 +44,7 @@ async def test_calls_wait_until_redis_is_back(redis_own: Server, said: Recorder)
     assert pauses[:7] == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, LONGEST_PAUSE]
     actions = said.actions()
     assert (actions.count("redis_away"), actions.count("redis_back")) == (1, 1)
-    assert (await store.client.config_get("hash-max-listpack-value"))["hash-max-listpack-value"] == "4096"
+    assert (await store.client.config_get("hash-max-ziplist-value"))["hash-max-ziplist-value"] == "4096"
     await store.close()
     await store.close()
 
@@ -158,4 +158,4 @@ async def test_check_says_what_to_write_where_it_may_not_set(
     await store.check()
     # Then it warns, and names what to write
     assert said.actions() == ["redis_unchecked", "redis_limit_low", "redis_limit_low"]
-    assert said.lines[-1][2]["line"] == "hash-max-listpack-value 4096"
+    assert said.lines[-1][2]["line"] == "hash-max-ziplist-value 4096"
