@@ -44,6 +44,12 @@ class Headers:
     content_language: str | None = None
     metadata: Mapping[str, str] = field(default_factory=_nothing)
     """User metadata, lower-case names without the provider's prefix."""
+    expires: str | None = None
+    """A date of HTTP, as somebody wrote it."""
+    website_redirect: str | None = None
+    """Where a bucket that is a website leads whoever asks for the object."""
+    custom_time: str | None = None
+    """RFC 3339: what lifecycle rules of GCS go by."""
     storage_class: str | None = None
     """To a writer: the class to store the object in, in the destination's words; None leaves it to the location. A reader says
     `StoredObject.storage_class`."""
@@ -73,6 +79,8 @@ class StoredObject:
     """How many it has, as far as the store tells unasked; they are not carried."""
     nanoseconds: int = 0
     """What `modified` cannot hold: 0 to 999, behind its microsecond."""
+    uncarried: Mapping[str, str] = field(default_factory=_nothing)
+    """What else the store says of it, and nobody here carries, by the store's own names: holds, locks, keys, what is new."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from common.errors import MetadataLost
-from common.storage.metadata import HEADERS, USUAL_CLASSES, Field
+from common.storage.metadata import HEADERS, USUAL_CLASSES, Field, field_of
 from common.storage.names import PREFIX, SOURCE_MODE
 from common.telemetry import get_logger
 from worker.provenance import Origin, marked
@@ -58,6 +58,8 @@ class Rules:
     classes: Mapping[str, str] = field(default_factory=_no_classes)
     class_is_set: bool = False
     """The destination's options name one class for all objects: theirs are not lost, but replaced."""
+    encryption_is_set: bool = False
+    """The same of how they are encrypted."""
     origin: Origin = field(default_factory=Origin)
     """What the copies say of their source."""
 
@@ -67,6 +69,7 @@ class Rules:
             strict=route.metadata == "strict",
             classes=route.storage_classes,
             class_is_set=route.destination_options.storage_class is not None,
+            encryption_is_set=route.destination_options.encryption is not None,
             origin=Origin.of(route.source),
         )
 
@@ -83,9 +86,14 @@ class Rules:
             lost += _missing(wanted, kept)
         if found.tags:
             lost.append(Lost(Field.TAGS, f"{found.tags}"))
+        lost += self._uncarried(found)
         if lost:
             self._tell(task, lost)
         return Carried(kept, tuple(lost))
+
+    def _uncarried(self, found: StoredObject) -> list[Lost]:
+        said = [Lost(field_of(name), f"{name}: {value}") for name, value in found.uncarried.items()]
+        return [each for each in said if not (each.field is Field.ENCRYPTION and self.encryption_is_set)]
 
     def _classed(self, wanted: Headers, storage_class: str, lost: list[Lost]) -> Headers:
         mapped = self.classes.get(storage_class)
@@ -123,6 +131,9 @@ LENIENT = Rules()
 _ADVICE = {
     Field.METADATA: "shorten, rename or remove them at the source",
     Field.STORAGE_CLASS: 'name it in [route.storage_classes], with "" to leave it behind',
+    Field.ENCRYPTION: "at S3, destination_options.encryption says how copies are encrypted",
+    Field.PROTECTION: "holds and locks are the destination's own: take them off at the source, or set them there by its bucket",
+    Field.OTHER: "nobody here knows what it means",
     Field.TAGS: "tags are not read: remove them at the source",
 }
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from common.errors import InvalidName, Refused
 from common.objects import Headers, StoredObject, Version
 from common.storage.file_tree import FULL, failure, is_gone, segments
-from common.storage.metadata import fitting
+from common.storage.metadata import HEADERS, fitting
 from common.storage.names import SOURCE_MODE, SOURCE_MODIFIED
 from common.storage.source_time import as_iso, of_file
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 ATTRIBUTE = "user.bucketbrigade"
 FORMAT = 1
 
-_NAMED = ("content_type", "cache_control", "content_disposition", "content_encoding", "content_language")
+_NAMED = tuple(HEADERS)
 _UNSUPPORTED = (errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 _TOO_LONG = (errno.E2BIG, errno.ERANGE)
 _ROOM = (65536, 32768, 16384, 8000, 4000, 3500, 3000, 2000, 1000, 500)

@@ -20,7 +20,8 @@ from common.errors import ChecksumMismatch, Forbidden, ObjectError, RateLimited,
 from common.objects import Headers, StoredObject, Version
 from common.storage.base import Absent
 from common.storage.google_errors import STATUSES, explanation
-from common.storage.metadata import MOST_METADATA, fitting
+from common.storage.header_text import CONTROL, encoding, is_unicode
+from common.storage.metadata import MOST_METADATA, fitting, placed
 from common.storage.names import SOURCE_MODIFIED
 from common.storage.source_time import GSUTIL_MTIME, MTIME, as_gsutil, as_rclone_on_gcs, moment, of_file
 from common.transport.aws import encode_query
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 PUBLIC_ENDPOINT = "https://storage.googleapis.com"
 FIELDS = (
     "name,size,generation,updated,crc32c,md5Hash,storageClass,contentType,cacheControl,contentDisposition,contentEncoding,"
-    "contentLanguage,metadata"
+    "contentLanguage,metadata,customTime,temporaryHold,eventBasedHold,retention,kmsKeyName,customerEncryption,contexts"
 )
 RESOURCE_BYTES = 256 * 1024
 """An object's resource holds at most 8 KiB of metadata and little more."""
@@ -63,7 +64,9 @@ _CARRIED = {
     "content_disposition": "contentDisposition",
     "content_encoding": "contentEncoding",
     "content_language": "contentLanguage",
+    "custom_time": "customTime",
 }
+_UNCARRIED = ("temporaryHold", "eventBasedHold", "retention", "kmsKeyName", "customerEncryption", "contexts")
 
 
 class GcsClient:
@@ -141,6 +144,8 @@ class GcsClient:
         """The object that a resource describes (https://cloud.google.com/storage/docs/json_api/v1/objects#resource)."""
         crc32c, md5 = resource.get("crc32c"), resource.get("md5Hash")
         carried = {field: resource[name] for field, name in _CARRIED.items() if resource.get(name)}
+        if "content_encoding" in carried and (left := encoding(carried.pop("content_encoding"))) is not None:
+            carried["content_encoding"] = left
         return StoredObject(
             key=resource["name"][len(self.prefix) :],
             size=int(resource["size"]),
@@ -150,6 +155,7 @@ class GcsClient:
             crc32c=int.from_bytes(base64.b64decode(crc32c), "big") if crc32c else None,
             md5=base64.b64decode(md5).hex() if md5 else None,
             storage_class=resource.get("storageClass"),
+            uncarried={name: _said(resource[name]) for name in _UNCARRIED if resource.get(name)},
         )
 
     def resource(self, response: Response, doing: str, key: str) -> StoredObject:
@@ -182,7 +188,8 @@ def _with_times(metadata: Mapping[str, str]) -> dict[str, str]:
 
 
 def kept(headers: Headers) -> Headers:
-    """What of them GCS takes: without the metadata that are too long together."""
+    """What of them GCS takes: without what it has no place for, control characters, and metadata that are too long together."""
+    headers = placed(headers, "gs", lambda _, value: is_unicode(value) and not CONTROL(value))
     metadata = fitting(headers.metadata, _fits)
     return headers if metadata is headers.metadata else replace(headers, metadata=metadata)
 
@@ -206,6 +213,10 @@ def _advice(status: int, reason: str, message: str, kind: type[ObjectError]) -> 
     if kind is Forbidden and (status == 401 or not reason or reason in _OF_ROLES):
         return "check this identity's role on the bucket (roles/storage.objectUser)"
     return ""
+
+
+def _said(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _speaks_of_checksums(message: str) -> bool:

@@ -49,6 +49,7 @@ _CARRIED = {
     "contentEncoding": "Content-Encoding",
     "contentLanguage": "Content-Language",
     "storageClass": "x-goog-storage-class",
+    "customTime": "x-goog-custom-time",
 }
 _AT_ONCE = ("storageClass",)
 """What an object is made with, and no patch changes."""

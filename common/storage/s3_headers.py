@@ -2,7 +2,7 @@
 
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html: user metadata travels in `x-amz-meta-` headers with
 lower-case names; values outside US-ASCII are rendered in RFC 2047 form, which is also how we send them, and whatever else a
-header would not carry as it is: nothing at all, spaces at an end, what looks like that form already.
+header would not carry as it is: nothing at all, spaces at an end, what would be taken for that form (header_text.py).
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ import re
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
-from email.header import decode_header
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from common.objects import Headers, StoredObject, Version
-from common.storage.metadata import MOST_METADATA, fitting
+from common.storage.header_text import decoded, disposition, encoded, encoding, is_plain
+from common.storage.metadata import HEADERS, MOST_METADATA, fitting, placed
 from common.storage.names import SOURCE_MODIFIED
+from common.storage.s3_beside import uncarried
 from common.storage.source_time import MTIME, as_rclone_on_s3, of_file
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ _CARRIED = {
     "content_disposition": "content-disposition",
     "content_encoding": "content-encoding",
     "content_language": "content-language",
+    "expires": "expires",
+    "website_redirect": "x-amz-website-redirect-location",
 }
 
 
@@ -56,12 +59,14 @@ def to_wire(headers: Headers) -> list[tuple[str, str]]:
     """The headers of a request that stores them. Raises ValueError for metadata that S3 cannot hold, saying which and why: an
     object is not moved without them behind its owner's back.
     """
-    wire = [(name, _ascii(value)) for field, name in _CARRIED.items() if (value := (getattr(headers, field) or "").strip())]
+    if refused := [field for field in HEADERS if (value := getattr(headers, field)) is not None and not _carries(field, value)]:
+        raise ValueError(f"its {', '.join(HEADERS[field] for field in refused)} cannot stand in an HTTP header")
+    wire = [(name, value) for field, name in _CARRIED.items() if (value := _header(field, getattr(headers, field) or ""))]
     if headers.storage_class is not None:
         wire.append((_CLASS, headers.storage_class))
     metadata = _with_time(headers.metadata)
     names = [name.lower() for name in metadata]
-    values = [_ascii(value) for value in metadata.values()]
+    values = [encoded(value) for value in metadata.values()]
     if not all(map(_TOKEN, names)):
         unsuited = ", ".join(repr(name) for name in names if not _TOKEN(name))
         raise ValueError(f"its metadata {unsuited} cannot be named in an HTTP header")
@@ -75,7 +80,10 @@ def to_wire(headers: Headers) -> list[tuple[str, str]]:
 
 
 def kept(headers: Headers) -> Headers:
-    """What of them `to_wire` takes: without metadata that cannot be the name of a header, or are too long together."""
+    """What of them `to_wire` takes: without what no header of S3's is there for or can carry, and without metadata that cannot be
+    the name of one, or are too long together.
+    """
+    headers = placed(headers, "s3", _carries)
     metadata = headers.metadata
     if all(map(_TOKEN, metadata)) and len(set(map(str.lower, metadata))) == len(metadata) and _fits(metadata):
         return headers
@@ -89,12 +97,23 @@ def kept(headers: Headers) -> Headers:
     return headers if metadata is headers.metadata else replace(headers, metadata=metadata)
 
 
+def _carries(field: str, value: str) -> bool:
+    return field in _CARRIED and _header(field, value) is not None
+
+
+def _header(field: str, value: str) -> str | None:
+    """The value as the header of that field carries it; None where it cannot."""
+    if field == "content_disposition":
+        return disposition(value.strip())
+    return value.strip() if is_plain(value.strip()) else None
+
+
 def _fits(metadata: Mapping[str, str]) -> bool:
     metadata = _with_time(metadata)
     characters = len("".join((*metadata, *metadata.values())))
     if 6 * characters + 16 * len(metadata) <= _LARGEST:  # nothing is sent longer than that
         return True
-    return sum(len(name) + len(_ascii(value)) for name, value in metadata.items()) <= _LARGEST
+    return sum(len(name) + len(encoded(value)) for name, value in metadata.items()) <= _LARGEST
 
 
 def _with_time(metadata: Mapping[str, str]) -> Mapping[str, str]:
@@ -122,11 +141,10 @@ def to_store(options: StoreOptions) -> list[tuple[str, str]]:
 
 def from_wire(wire: Mapping[str, str]) -> Headers:
     """The headers of an answer that describes an object."""
-    carried = {field: _text(wire[name]) for field, name in _CARRIED.items() if wire.get(name)}
-    # Some gateways say "aws-chunked", the framing of an upload long gone, as if it were the object's encoding.
-    if carried.get("content_encoding") == "aws-chunked":
-        del carried["content_encoding"]
-    metadata = {name[len(_META) :]: _text(value) for name, value in wire.items() if name.startswith(_META)}
+    carried = {field: decoded(wire[name]) for field, name in _CARRIED.items() if wire.get(name)}
+    if "content_encoding" in carried and (left := encoding(carried.pop("content_encoding"))) is not None:
+        carried["content_encoding"] = left
+    metadata = {name[len(_META) :]: decoded(value) for name, value in wire.items() if name.startswith(_META)}
     return Headers(**carried, metadata=metadata)
 
 
@@ -147,6 +165,7 @@ def stored(key: str, size: int, wire: Mapping[str, str], *, believed: bool = Fal
         digests=_digests(wire, believed=believed),
         storage_class=wire.get(_CLASS),
         tags=int(tags) if tags.isdecimal() else 0,
+        uncarried=uncarried(wire),
     )
 
 
@@ -209,27 +228,6 @@ def _raw(text: str, size: int) -> bytes | None:
     except binascii.Error:
         return None
     return raw if len(raw) == size else None
-
-
-def _ascii(value: str) -> str:
-    if value and value.isascii() and value.isprintable() and value == value.strip() and not value.startswith("=?"):
-        return value
-    return f"=?UTF-8?B?{base64.b64encode(value.encode('utf-8', 'surrogateescape')).decode()}?="
-
-
-def _text(value: str) -> str:
-    if not (value.startswith("=?") and value.endswith("?=")):
-        return value if value.isascii() else _as_utf8(value)
-    pieces = decode_header(value)
-    return "".join(piece if isinstance(piece, str) else piece.decode(charset or "ascii", "replace") for piece, charset in pieces)
-
-
-def _as_utf8(value: str) -> str:
-    """Some services send UTF-8 as it is, which the transport has read as Latin-1."""
-    try:
-        return value.encode("latin-1").decode("utf-8")
-    except UnicodeError:
-        return value
 
 
 def _date(value: str) -> datetime:

@@ -47,7 +47,7 @@ PLAIN = Headers("text/x-nasty", metadata={"owner": "somebody"})
 RICH = Headers(
     "text/html; charset=utf-8",
     "max-age=60, must-revalidate",
-    'attachment; filename="fünf.html"',
+    "attachment; filename=\"f_nf.html\"; filename*=UTF-8''f%C3%BCnf.html",
     None,
     "de-AT",
     {

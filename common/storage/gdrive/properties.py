@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 from common.errors import Refused
 from common.objects import Headers
-from common.storage.metadata import fitting
+from common.storage.header_text import is_unicode
+from common.storage.metadata import fitting, placed
 from common.storage.names import PREFIX, SOURCE_KEY, SOURCE_MODE, SOURCE_MODIFIED, SOURCE_SIZE, SOURCE_VERSION
 from common.storage.source_time import of_file
 
@@ -48,6 +49,9 @@ _HEADERS = {
     "content_disposition": "brigade-content-disposition",
     "content_encoding": "brigade-content-encoding",
     "content_language": "brigade-content-language",
+    "expires": "brigade-expires",
+    "website_redirect": "brigade-website-redirect",
+    "custom_time": "brigade-custom-time",
 }
 _PROVENANCE = (SOURCE_VERSION, SOURCE_SIZE, SOURCE_MODIFIED, SOURCE_KEY, SOURCE_MODE)
 _OURS = frozenset({MD5, CRC32C, _CONTENT_TYPE, *_HEADERS.values()})
@@ -78,6 +82,7 @@ def fields(headers: Headers, name: str, checks: Mapping[str, str] = MappingProxy
 
 def kept(headers: Headers) -> Headers:
     """What of them fits: all, or what is left without the largest entries of the metadata."""
+    headers = placed(headers, "gdrive", lambda _, value: is_unicode(value))
     metadata = fitting(headers.metadata, lambda some: _fits(replace(headers, metadata=some)))
     return headers if metadata is headers.metadata else replace(headers, metadata=metadata)
 
