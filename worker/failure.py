@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from common import log_names
 from common.errors import Category, Malformed, NotKnownYet, ObjectError, Parked
+from common.redaction import redact
 from common.report import Report, encode
 from common.telemetry import get_logger
 
@@ -148,7 +149,7 @@ class Failures:
         failed = datetime.fromtimestamp(self._now(), UTC)
         return Report(
             category=_category(error),
-            message=str(error) or type(error).__name__,
+            message=redact(str(error)) or type(error).__name__,  # a service may repeat what it was sent
             attempts=attempts,
             worker=self._name,
             queued=task.queued if task else None,

@@ -52,6 +52,10 @@ class Connection(asyncio.BufferedProtocol):
         self.reusable = False
         self.used = False
         """An answer has come on it before."""
+        self.announced = False
+        """The last answer announced a body that it does not have: to HEAD, or with 304."""
+        self.out_of_step = False
+        """Bytes came that belong to no answer."""
         self._scratch = scratch
         self._transport: asyncio.Transport
         self._loop = asyncio.get_running_loop()
@@ -161,7 +165,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         if self._answer is None or self._answer.done():
-            self.abort()  # bytes that nobody asked for: this connection is out of step
+            self.out_of_step = True
+            self.abort()
             return
         self._received += nbytes
         if self._place is not None:
@@ -243,7 +248,10 @@ class Connection(asyncio.BufferedProtocol):
     def _begin_body(self, head: Head, rest: bytes) -> None:
         self._head = head
         in_chunks, length = chunked(head), counted(head)
+        self.announced = False
         if self._head_only or head.status in _WITHOUT_BODY:
+            self.announced = in_chunks or bool(length)
+            self.out_of_step = bool(rest)
             self._finish(surplus=bool(rest))
         elif in_chunks:
             self._chunks = Chunks()

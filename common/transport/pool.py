@@ -8,6 +8,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from common.transport.bodiless import Bodiless
 from common.transport.connection import BrokenError, Connection
 from common.transport.dial import Server
 from common.transport.proxy import proxy_for, tunnel
@@ -43,6 +44,7 @@ class Pool:
         self._server = Server(self._name, self._port)
         self._proxy: Proxy | None = None
         self._gate = self._server
+        self._bodiless = Bodiless(self.give)
         self.busy: set[Connection] = set()
 
     async def take(self) -> Connection:
@@ -54,6 +56,7 @@ class Pool:
                 if connection.reusable and not connection.closed:
                     self.busy.add(connection)
                     return connection
+                self._bodiless.noted(connection)
                 self._left += 1
             if self._left > 0:
                 return await self.open()
@@ -77,6 +80,8 @@ class Pool:
     def give(self, connection: Connection) -> None:
         """Take a connection back, whatever has become of it. Who has waited longest gets it."""
         self.busy.discard(connection)
+        if self._bodiless.holds(connection):
+            return
         if not connection.reusable:
             self._left += 1
             self._wake()
@@ -87,6 +92,7 @@ class Pool:
         for connection in [*self.busy, *self._idle]:
             connection.fail("the transport was closed")
         self._idle.clear()
+        self._bodiless.close()
         while self._waiting:
             turn = self._waiting.popleft()
             if not turn.done():

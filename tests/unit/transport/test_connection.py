@@ -109,7 +109,7 @@ async def test_an_answer_may_come_in_any_form(transport: Transport, answer: byte
                 found = await transport.send(Request("GET", script.url + "/", expect=100))
                 # Then it is understood, and the connection is in step for the next request
                 assert (found.status, found.body) == (status, body)
-            assert script.connections == 1
+            assert script.connections == (2 if status == 304 else 1)  # one that announces a body is listened to at first
 
 
 @pytest.mark.parametrize(
