@@ -55,6 +55,8 @@ def _remarks(job: dict[str, Any]) -> Iterator[str]:
         yield f"{job['missing']} were listed and not found when they were read; the next full scan decides"
     if job["metadata_lost"]:
         yield f"{job['metadata_lost']} arrived without all of their metadata (docs/metadata.md)"
+    if job["unverified"]:
+        yield f"{job['unverified']} moved, though one end states no checksum to compare them with (docs/design.md)"
     if job["sweeps"] > 1:
         yield f"stands for {job['sweeps']} sweeps since {job['since']} that found nothing to do"
     if job["unbalanced"]:

@@ -41,6 +41,7 @@ class Snapshot:
     left_out: Mapping[str, int] = field(default_factory=dict)
     bytes: int = 0
     metadata_lost: int = 0
+    unverified: int = 0
     unbalanced: int = 0
 
     @property

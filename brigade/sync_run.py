@@ -54,7 +54,7 @@ LEASE_SECONDS = "15"
 """How long the run after a killed one waits for what the dead workers held. Short, because all is on one machine."""
 PATIENCE_SECONDS = "120"
 """How long a state directory that cannot be written, being full, is waited for."""
-COUNTERS = ("listed", "published", "moved", "proven", "in_flight", "failed", "bytes", "metadata_lost", "unbalanced")
+COUNTERS = ("listed", "published", "moved", "proven", "in_flight", "failed", "bytes", "metadata_lost", "unverified", "unbalanced")
 
 _NOT_OURS = (
     *("BRIGADE_CONFIG", "AWS_S3_BUCKET", "GCP_BUCKET_NAME", "BRIGADE_QUEUE", "BRIGADE_REDIS_PREFIX"),
@@ -331,6 +331,8 @@ def _summary_lines(last: Snapshot, categories: Counter[str]) -> list[str]:
     lines += [f"  {count:,} left out: {reason}" for reason, count in last.left_out.items()]
     if last.metadata_lost:
         lines.append(f"  {last.metadata_lost:,} arrived without all of their metadata (docs/metadata.md)")
+    if last.unverified:
+        lines.append(f"  {last.unverified:,} copied, though one end states no checksum to compare them with (docs/design.md)")
     return lines + [f"  {count:,} {category}" for category, count in categories.most_common()]
 
 

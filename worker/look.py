@@ -56,7 +56,7 @@ class Look:
         standing = self.rules.origin.standing(found, task)
         if standing is Standing.TWIN:
             raise self.taken_by_twin(task)
-        if standing is Standing.THIS:
+        if standing is Standing.THIS and await self._is_whole(found, at_source):
             return Seen(precondition, found)
         if record.consumed is not None and record.consumed.destination_version == found.version.token:
             standing = Standing.OURS
@@ -70,6 +70,14 @@ class Look:
         """Raises DestinationTaken where what the destination says to have after a write is another object of the source."""
         if self.rules.origin.standing(written, task) is Standing.TWIN:
             raise self.taken_by_twin(task)
+
+    async def _is_whole(self, found: StoredObject, at_source: AtSource) -> bool:
+        """Whether what says to be the task's version has its bytes. Where wrong bytes may have been stored under its name, what
+        the destination states of them has to be what the source states.
+        """
+        if self.writer.limits.compares_bytes or not _stated(found):
+            return True
+        return are_equal(await at_source(), found)
 
     @staticmethod
     def taken_by_twin(task: Task) -> DestinationTaken:

@@ -228,7 +228,7 @@ class Replicator:
             await self._hand_over(task, ends, superseded.successor)
             return
         self._on_step(Step.VERIFIED)
-        await self._settler.arrived(task, receipt, copied=moved is not None, lost=moved.lost if moved else ())
+        await self._settler.arrived(task, receipt, moved)
         await self._failures.served(task, source=moved is not None, destination=True)
         log.debug(
             "object replicated" if moved else "object was there already",

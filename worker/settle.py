@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from common.state.records import Receipt
     from common.steps import OnStep
     from common.task import Task
-    from worker.carry import Lost
     from worker.tally import Tally
+    from worker.transfer import Moved
 
 
 LINGER_SECONDS = 0.002
@@ -38,13 +38,16 @@ class Settler:
         self._missed: Batcher[Missed, bool] = Batcher(flight.miss, linger=LINGER_SECONDS)
         self._handed: Batcher[HandedOver, None] = Batcher(partial(_hand_over, flight), linger=LINGER_SECONDS)
 
-    async def arrived(self, task: Task, receipt: Receipt, *, copied: bool, lost: Sequence[Lost] = ()) -> None:
-        """The destination holds the task's version; `copied` tells whether this delivery brought it there, `lost` what of it was
-        left behind.
-        """
-        self._tally.lost.update(each.field for each in lost)
-        outcome = Settled.MOVED if copied else Settled.PROVEN
-        await self._settle(task, outcome, receipt, receipt.size if copied else 0, metadata_lost=bool(lost))
+    async def arrived(self, task: Task, receipt: Receipt, moved: Moved | None) -> None:
+        """The destination holds the task's version; `moved` is what this delivery brought there, None where it was there."""
+        if moved is None:
+            await self._settle(task, Settled.PROVEN, receipt, 0)
+            return
+        self._tally.lost.update(each.field for each in moved.lost)
+        self._tally.unverified.update(moved.unproven)
+        await self._settle(
+            task, Settled.MOVED, receipt, receipt.size, metadata_lost=bool(moved.lost), unverified=bool(moved.unproven)
+        )
 
     async def proven(self, task: Task) -> None:
         """The cache knew the version as consumed before this delivery came."""
@@ -75,9 +78,7 @@ class Settler:
         await self._handed.add(HandedOver(task.route, task.key, task.version.token, successor.token, self._worker))
         self._on_step(Step.RECORDED)
 
-    async def _settle(
-        self, task: Task, outcome: Settled, receipt: Receipt | None, copied_bytes: int, *, metadata_lost: bool = False
-    ) -> None:
+    async def _settle(self, task: Task, outcome: Settled, receipt: Receipt | None, copied_bytes: int, **beside: bool) -> None:
         await self._batch.add(
             Settlement(
                 route=task.route,
@@ -87,7 +88,7 @@ class Settler:
                 outcome=outcome,
                 receipt=receipt,
                 copied_bytes=copied_bytes,
-                metadata_lost=metadata_lost,
+                **beside,
             )
         )
         self._tally.add(outcome, copied_bytes)

@@ -12,6 +12,7 @@ from common.telemetry import get_logger
 if TYPE_CHECKING:
     from common.state.cache import Settled
     from common.storage.metadata import Field
+    from worker.verify import End
 
 log = get_logger(__name__)
 
@@ -24,6 +25,8 @@ class Tally:
     def __init__(self) -> None:
         self.ended: Counter[Settled] = Counter()
         self.lost: Counter[Field] = Counter()
+        self.unverified: Counter[End] = Counter()
+        """Objects that were moved, by the end that states no checksum of them."""
         self.bytes = 0
 
     def add(self, outcome: Settled, copied_bytes: int) -> None:
@@ -49,5 +52,9 @@ class Tally:
 
     def counts(self) -> dict[str, Any]:
         """Ready for a log line."""
-        counts = {**{outcome.value: count for outcome, count in self.ended.items()}, "bytes": self.bytes}
-        return {**counts, "metadata_lost": {field.value: count for field, count in self.lost.items()}} if self.lost else counts
+        counts: dict[str, Any] = {**{outcome.value: count for outcome, count in self.ended.items()}, "bytes": self.bytes}
+        if self.lost:
+            counts["metadata_lost"] = {field.value: count for field, count in self.lost.items()}
+        if self.unverified:
+            counts["unverified"] = {end.value: count for end, count in self.unverified.items()}
+        return counts

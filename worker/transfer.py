@@ -18,6 +18,7 @@ from worker.carry import LENIENT
 from worker.lanes import Lane
 from worker.unchanged import still_there
 from worker.unsized import write
+from worker.verify import unproven
 from worker.whole import Whole, mismatch
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from worker.budget import Budget
     from worker.carry import Lost, Rules
     from worker.plan import Plan
+    from worker.verify import End
 
 log = get_logger(__name__)
 
@@ -52,6 +54,8 @@ class Moved:
     crc32c: int
     lost: tuple[Lost, ...] = ()
     """What the source has beside the bytes, and the destination has not."""
+    unproven: tuple[End, ...] = ()
+    """The ends that state no checksum of all bytes, so that what came or what is there could not be compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +117,7 @@ class Transfer:
             else:
                 written = await self.writer.put(task.key, body, precondition)
             self.on_step(Step.WRITTEN)
-            return Moved(written, checksum, carried.lost)
+            return Moved(written, checksum, carried.lost, unproven(self.reader, content.object, self.writer, written))
 
 
 class _Parts:
@@ -157,7 +161,7 @@ class _Parts:
             self._budget.give(Lane.LARGE, self._held_to_the_end)
         self._on_step(Step.WRITTEN)
         await self._uploads.forget(self._task.route, self._task.key)
-        return Moved(written, checksum, self._lost)
+        return Moved(written, checksum, self._lost, unproven(self._reader, self._source, self._writer, written))
 
     async def _open(self) -> Upload:
         """The upload that an earlier attempt left, if it can be gone on with; else a new one, noted before its first part."""

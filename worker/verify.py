@@ -4,15 +4,37 @@ what the source keeps of it: `worker.whole`, and the readers).
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from common.errors import ChecksumMismatch
 from common.objects import UNSIZED
 from common.state.records import Receipt
+from common.storage import proof
 
 if TYPE_CHECKING:
     from common.objects import StoredObject
+    from common.storage.base import Reader, Writer
     from common.task import Task
+
+
+class End(StrEnum):
+    """Of a route."""
+
+    SOURCE = "source"
+    DESTINATION = "destination"
+
+
+def unproven(reader: Reader, source: StoredObject, writer: Writer, written: StoredObject) -> tuple[End, ...]:
+    """The ends that state nothing which could be compared with the bytes that passed. What does not leave this machine needs no
+    word of anybody.
+    """
+    ends = []
+    if not (reader.limits.on_this_machine or proof.is_stated(source)):
+        ends.append(End.SOURCE)
+    if not (writer.limits.on_this_machine or written.crc32c is not None):
+        ends.append(End.DESTINATION)
+    return tuple(ends)
 
 
 def receipt(task: Task, written: StoredObject, crc32c: int | None, *, at: int, worker: str) -> Receipt:

@@ -118,7 +118,7 @@ class Cache:
                 digests.append(digest(stored))
                 args += [digests[-1].hex(), stored, pack_token(item.etag), item.owner, item.outcome.value, item.copied_bytes]
                 args += [text_bytes(item.receipt.worker), *pack_receipt(item.receipt)] if item.receipt else ["", "", ""]
-                args.append(int(item.metadata_lost))
+                args += [int(item.metadata_lost), int(item.unverified)]
             numbers = b"".join([spread(each) for each in digests])
             fixed: list[Argument] = [now, self._per_bucket, numbers, b"".join(digests)]
             calls += [self._known(route), self._store.call("settle", [self._keys.route(route)], [*fixed, *args])]

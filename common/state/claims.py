@@ -66,6 +66,8 @@ class Settlement:
     copied_bytes: int = 0
     metadata_lost: bool = False
     """The destination could not keep all that the object has beside its bytes."""
+    unverified: bool = False
+    """It was moved, and at one end nothing could be compared with its bytes but their number."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,6 +84,8 @@ class Job:
     bytes: int = 0
     metadata_lost: int = 0
     """Of those moved: objects that arrived without all that they have beside their bytes."""
+    unverified: int = 0
+    """Of those moved: objects of which one end states no checksum."""
     unbalanced: int = 0
     """What `listed` is more than the sum of the others; 0 unless there is a fault of ours."""
     sweeps: int = 1
@@ -244,7 +246,7 @@ def _job(stored: Mapping[bytes, bytes]) -> Job | None:
     )
 
 
-_NUMBERS = ("listed", "moved", "proven", "in_flight", "failed", "bytes", "metadata_lost", "unbalanced")
+_NUMBERS = ("listed", "moved", "proven", "in_flight", "failed", "bytes", "metadata_lost", "unverified", "unbalanced")
 
 
 def _left_out(values: Mapping[str, bytes]) -> dict[str, int]:

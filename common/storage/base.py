@@ -57,6 +57,11 @@ class Limits:
     """The reader is a `RangesReader`."""
     largest_unsized: int = 0
     """`list` and `stat` may say UNSIZED of an object, which then has at most this many bytes and is only read whole."""
+    compares_bytes: bool = True
+    """Wrong bytes never appear under an object's name: the service compares what arrives with a checksum, or we do before it is
+    there. False: an object that says what it was made from may still be of other bytes."""
+    on_this_machine: bool = False
+    """The bytes come from this machine and stay there: nothing on the way can damage them unseen."""
     reads_by_key: bool = True
     """A pinned read fails once the key holds another version; False: the version is found without its key, which may mean
     something else by now. Who is about to write over something asks `stat` first."""

@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     from common.storage.file_listing import Entry
     from common.transport.http import Transport
 
-LIMITS = Limits(largest_object=2**63 - 1, largest_put=64 * MIB, parallel_parts=True, may_be_same=may_be_same)
+LIMITS = Limits(
+    largest_object=2**63 - 1, largest_put=64 * MIB, parallel_parts=True, on_this_machine=True, may_be_same=may_be_same
+)
 PAGE = 1000
 
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from common.storage.base import Precondition, Reader, Upload, Writer
     from common.transport.http import Transport
 
-LIMITS = Limits(largest_object=5 * TIB, largest_put=64 * MIB, parallel_parts=True)
+LIMITS = Limits(largest_object=5 * TIB, largest_put=64 * MIB, parallel_parts=True, on_this_machine=True)
 LONGEST_KEY = 1024
 PAGE = 1000
 

@@ -39,7 +39,7 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch
 _CHECKSUM = "x-amz-checksum-"
 _DIGESTS = {"crc32": 4, "sha1": 20, "sha256": 32}
 """Checksums that are sent beside CRC32C and CRC64NVME, and their bytes."""
-_MD5 = re.compile(r"[0-9a-f]{32}").fullmatch
+_MD5 = re.compile(r"[0-9a-f]{32}")
 _NOT_MD5 = ("EXPRESS_ONEZONE", "FSX_OPENZFS")
 """Classes of directory buckets and access points, whose ETags are no MD5."""
 _MONTH_NAMES = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -183,6 +183,11 @@ def whole_crc32c(wire: Mapping[str, str], *, believed: bool = False) -> int | No
     return crc32c_of(said) if said and _of_all_bytes(wire, believed=believed) else None
 
 
+def is_md5(text: str) -> bool:
+    """Whether it has the form of one."""
+    return _MD5.fullmatch(text) is not None
+
+
 def crc32c_of(text: str) -> int | None:
     """From base64; None for what is no CRC32C, such as a composite one with its number of parts behind it."""
     return _unsigned(text, 4)
@@ -206,7 +211,7 @@ def _md5(wire: Mapping[str, str], *, believed: bool) -> str | None:
     """
     tag = wire.get("etag", "").strip('"')
     plain = wire.get(_SSE, "AES256") == "AES256" and f"{_SSE}-customer-algorithm" not in wire
-    return tag if believed and plain and _MD5(tag) and wire.get(_CLASS) not in _NOT_MD5 else None
+    return tag if believed and plain and is_md5(tag) and wire.get(_CLASS) not in _NOT_MD5 else None
 
 
 def _digests(wire: Mapping[str, str], *, believed: bool) -> dict[str, str]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
@@ -27,6 +28,7 @@ from common.errors import (
     UploadLost,
 )
 from common.objects import StoredObject, Version
+from common.storage import proof
 from common.storage.base import MIB, Absent, Matches, PartReceipt
 from common.storage.names import SOURCE_VERSION
 from common.storage.s3_headers import crc32c_of, etag, to_wire, whole_crc32c
@@ -61,7 +63,8 @@ class S3Writer:
         return await self._client.head(key)
 
     async def put(self, key: str, body: Body, precondition: Precondition) -> StoredObject:
-        headers = [*self._described(key, body.headers), *self.integrity(body.data, body.crc32c), *self.condition(precondition)]
+        md5 = self.md5(body.data)
+        headers = [*self._described(key, body.headers), *self.integrity(body.crc32c, md5), *self.condition(precondition)]
         response = await self._client.send("PUT", key, headers=headers, body=body.data)
         if response.status != 200:
             raise self._failure(response, "write", key, precondition)
@@ -69,7 +72,9 @@ class S3Writer:
             # S3 has compared the checksum with the bytes it stored and says so; nothing is left to ask.
             version = _version(etag(response.headers.get("etag", "")), response)
             return StoredObject(key, len(body.data), version, headers=body.headers, crc32c=body.crc32c)
-        return await self.confirm(key, len(body.data), etag(response.headers.get("etag", "")), body.headers)
+        token = etag(response.headers.get("etag", ""))
+        found = await self.confirm(key, len(body.data), token, body.headers)
+        return await self._proven(found, body, ours=md5 is not None and token == md5.hex())
 
     async def begin(self, key: str, size: int, headers: Headers, precondition: Precondition, token: str | None = None) -> Upload:
         self._check(key)
@@ -85,12 +90,15 @@ class S3Writer:
     async def close(self) -> None:
         await self._client.close()
 
-    def integrity(self, data: bytes, crc32c: int) -> list[tuple[str, str]]:
+    def md5(self, data: bytes) -> bytes | None:
+        """Of what is sent; None where the service is sent none."""
+        return hashlib.md5(data, usedforsecurity=False).digest() if self._client.dialect.md5 else None
+
+    def integrity(self, crc32c: int, md5: bytes | None) -> list[tuple[str, str]]:
         """The headers against which the service compares the bytes that arrive."""
         headers = [("x-amz-checksum-crc32c", as_text(crc32c))] if self._client.dialect.extended else []
-        if self._client.dialect.md5:
-            digest = hashlib.md5(data, usedforsecurity=False).digest()
-            headers.append(("content-md5", base64.b64encode(digest).decode()))
+        if md5 is not None:
+            headers.append(("content-md5", base64.b64encode(md5).decode()))
         return headers
 
     def condition(self, precondition: Precondition) -> list[tuple[str, str]]:
@@ -116,6 +124,16 @@ class S3Writer:
                 f"wrote {size} bytes to {self._name(key)!r}, and there is {there}: someone else writes there too?"
             )
         return found
+
+    async def _proven(self, found: StoredObject, body: Body, *, ours: bool) -> StoredObject:
+        """With the CRC32C of what was sent, where the service's own word shows that it has these bytes: the ETag is their MD5
+        (`ours`), or it states another checksum. Without any nothing is known of them.
+        """
+        if found.crc32c is not None or not (ours or proof.is_stated(found)):
+            return found
+        if not ours and (kind := await proof.difference(body.data, found)) is not None:
+            raise ChecksumMismatch(f"wrote {found.size} bytes to {self._name(found.key)!r}, and S3 keeps the {kind} of others")
+        return replace(found, crc32c=body.crc32c)
 
     def _described(self, key: str, headers: Headers) -> list[tuple[str, str]]:
         """Everything that is stored beside the bytes, and how. Raises InvalidName, and Refused for metadata that does not fit."""
@@ -168,13 +186,18 @@ class S3Upload:
         self._headers = headers
         self._precondition = precondition
         self._over = False
+        self._sent: dict[int, str] = {}
+        """The MD5 of the parts that were sent here, where the service is sent one."""
 
     async def part(self, number: int, offset: int, data: bytes, crc32c: int) -> PartReceipt:
         query = [("partNumber", str(number + 1)), ("uploadId", self.token)]
-        headers = self._writer.integrity(data, crc32c)
+        md5 = self._writer.md5(data)
+        headers = self._writer.integrity(crc32c, md5)
         response = await self._client.send("PUT", self._key, query=query, headers=headers, body=data)
         if response.status != 200:
             raise self._failure(response, f"write part {number} at byte {offset} of")
+        if md5 is not None:
+            self._sent[number] = md5.hex()
         return PartReceipt(number, len(data), crc32c, etag(response.headers.get("etag", "")))
 
     async def complete(self, receipts: Sequence[PartReceipt], crc32c: int) -> StoredObject:
@@ -195,19 +218,31 @@ class S3Upload:
         if response.status != 200 or b"<Error>" in response.body:
             raise self._failure(response, "complete", self._precondition)
         self._over = True
-        return await self._completed(response, crc32c)
+        return await self._completed(response, receipts, crc32c)
 
-    async def _completed(self, response: Response, crc32c: int) -> StoredObject:
+    async def _completed(self, response: Response, receipts: Sequence[PartReceipt], crc32c: int) -> StoredObject:
         """The object by the service's word: that of its answer where it is believed, else that of a look."""
         found = _ETAG.search(response.body)
         token = etag(found[1].decode().replace("&quot;", '"')) if found else ""
         said = _WHOLE.search(response.body)
         whole = crc32c_of(said[1].decode()) if said and self._client.dialect.believed else None
         if whole is None:
-            return await self._writer.confirm(self._key, self._size, token, self._headers)
+            confirmed = await self._writer.confirm(self._key, self._size, token, self._headers)
+            ours = confirmed.crc32c is None and token == self._put_together(receipts)
+            return replace(confirmed, crc32c=crc32c) if ours else confirmed
         if whole != crc32c:
             raise ChecksumMismatch(f"{self._key!r} was sent with CRC32C {crc32c}, S3 has put together bytes with {whole}")
         return StoredObject(self._key, self._size, _version(token, response), headers=self._headers, crc32c=whole)
+
+    def _put_together(self, receipts: Sequence[PartReceipt]) -> str | None:
+        """The ETag of an object that was put together of what was sent, as S3 and nearly everybody else makes it: the MD5 of the
+        MD5s of the parts. None where one of them is not known to have arrived as it was sent.
+        """
+        parts = sorted(receipts, key=lambda receipt: receipt.number)
+        if not all(self._sent.get(part.number) == part.token for part in parts):
+            return None
+        whole = hashlib.md5(b"".join(bytes.fromhex(part.token) for part in parts), usedforsecurity=False)
+        return f"{whole.hexdigest()}-{len(parts)}"
 
     async def abort(self) -> None:
         if self._over:

@@ -3,7 +3,7 @@
 -- KEYS 1 route
 -- ARGV 1 now   2 objects per bucket   3 the keys' numbers, 4 bytes each   4 the keys' digests, 20 bytes each
 --      5.. per task: digest (hex), object key, token of the task's version, owner, outcome (moved, proven, failed, gone or changing), bytes, worker,
---      token and receipt ('' and '' where there is no receipt), whether metadata were lost (0 or 1)
+--      token and receipt ('' and '' where there is no receipt), whether metadata were lost, and whether the bytes were moved unverified (0 or 1 each)
 -- Writes route, route:N (consumed), route:workers (new names), route:flight, route:failed, route:early, route:current (missing), jobs.
 -- Deletes route:failures:DIGEST after a receipt and after the last failure, and route:lease:DIGEST if the owner has it.
 -- Reply: how many tasks were counted.
@@ -29,13 +29,14 @@ local function worker_number(name)
   return numbers[name]
 end
 
-local function arrived(job, bytes, lost)
+local function arrived(job, bytes, lost, unverified)
   counted = counted + 1
   if bytes ~= '0' then count(job, 'bytes', tonumber(bytes)) end
   if lost == '1' then count(job, 'metadata_lost', 1) end
+  if unverified == '1' then count(job, 'unverified', 1) end
 end
 
-local function settle(digest, token, outcome, bytes, lost)
+local function settle(digest, token, outcome, bytes, lost, unverified)
   local entry = entry_at(root, digest)
   if entry and entry.token == token then
     if outcome == 'gone' or outcome == 'changing' then
@@ -47,7 +48,7 @@ local function settle(digest, token, outcome, bytes, lost)
     if outcome == 'moved' or outcome == 'proven' then
       if open and (entry.unrecorded or open.remember) then redis.call('SADD', root .. ':early', digest) end
     end
-    arrived(open, bytes, lost)
+    arrived(open, bytes, lost, unverified)
   elseif not entry and (outcome == 'moved' or outcome == 'proven') then
     local mark = mark_at(root, digest)
     if not mark or mark.token ~= token then return end
@@ -56,12 +57,12 @@ local function settle(digest, token, outcome, bytes, lost)
     count(job, 'failed', -1)
     count(job, outcome, 1)
     if job and open and job.id == open.id then redis.call('SADD', root .. ':early', digest) end
-    arrived(job, bytes, lost)
+    arrived(job, bytes, lost, unverified)
   end
 end
 
-for i = 5, #ARGV, 10 do
-  local n = (i + 5) / 10
+for i = 5, #ARGV, 11 do
+  local n = (i + 6) / 11
   if ARGV[i + 8] ~= '' then
     local record, bucket, value = read(route, number_at(ARGV[3], n), ARGV[i + 1])
     if not record.consumed then route.consumed = route.consumed + 1 end
@@ -69,7 +70,7 @@ for i = 5, #ARGV, 10 do
     store(route, bucket, ARGV[i + 1], value, record)
     receipts = true
   end
-  settle(digest_at(ARGV[4], n), ARGV[i + 2], ARGV[i + 4], ARGV[i + 5], ARGV[i + 9])
+  settle(digest_at(ARGV[4], n), ARGV[i + 2], ARGV[i + 4], ARGV[i + 5], ARGV[i + 9], ARGV[i + 10])
   if ARGV[i + 8] ~= '' or ARGV[i + 4] == 'failed' then redis.call('DEL', root .. ':failures:' .. ARGV[i]) end
   local lease = root .. ':lease:' .. ARGV[i]
   if redis.call('GET', lease) == ARGV[i + 3] then redis.call('DEL', lease) end

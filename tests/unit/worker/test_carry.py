@@ -25,6 +25,8 @@ from worker.carry import LENIENT, Lost, Rules
 from worker.provenance import Origin
 from worker.settle import Settler
 from worker.tally import Tally
+from worker.transfer import Moved
+from worker.verify import End
 
 if TYPE_CHECKING:
     from tests.unit.worker.conftest import World
@@ -144,13 +146,14 @@ async def test_losses_are_counted_when_the_object_has_arrived(world: World) -> N
     tally = Tally()
     settler = Settler(world.cache, Flight(world.redis), "worker-1", tally, world.steps.append)
     task = await world.task(await world.put("key", b"bytes"))
-    assert "metadata_lost" not in tally.counts()
+    assert not {"metadata_lost", "unverified"} & tally.counts().keys()
     # When an object has arrived without some of what it had
     lost = (Lost(Field.METADATA, "a"), Lost(Field.METADATA, "b"), Lost(Field.TAGS, "1"))
     receipt = Receipt(task.version.token, 5, None, "1", 1_800_000_000, "worker-1")
-    await settler.arrived(task, receipt, copied=True, lost=lost)
+    await settler.arrived(task, receipt, Moved(FOUND, 0, lost, (End.SOURCE,)))
     # Then the log will say of what kind it was, and the job that it was one object, once
     assert tally.counts()["metadata_lost"] == {"metadata": 2, "tags": 1}
-    await settler.arrived(task, receipt, copied=True, lost=lost)
+    assert tally.counts()["unverified"] == {"source": 1}
+    await settler.arrived(task, receipt, Moved(FOUND, 0, lost, (End.SOURCE,)))
     job = await world.job()
-    assert (job.moved, job.metadata_lost) == (1, 1)
+    assert (job.moved, job.metadata_lost, job.unverified) == (1, 1, 1)

@@ -46,6 +46,8 @@ async def _carry(count: int) -> None:
 
 
 class Reader:
+    limits = LIMITS
+
     async def stat(self, key: str) -> StoredObject:
         await _carry(0)
         return StoredObject(key, int(key.partition("-")[0]), Version("v"))
