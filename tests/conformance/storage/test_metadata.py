@@ -10,6 +10,7 @@ import pytest
 from common.errors import ObjectError
 from common.objects import Headers
 from common.storage.base import Absent
+from common.storage.metadata import HEADERS
 from tests.conformance.storage.backends import where
 from tests.conformance.storage.moves import body, in_parts
 
@@ -29,6 +30,18 @@ LADEN = Headers(
 )
 """More than any backend keeps, but for the memory of this process."""
 
+EVERY = Headers(
+    "text/x-every",
+    "max-age=60",
+    'attachment; filename="every"',
+    "x-odd",
+    "de-AT",
+    {"owner": "=?unknown-8bit?B?Y2Fm6Q==?="},
+    expires="Wed, 21 Oct 2026 07:28:00 GMT",
+    website_redirect="/elsewhere",
+    custom_time="2026-01-01T00:00:00Z",
+)
+
 
 @where(lambda traits: traits.counts_metadata)
 async def test_what_is_kept_is_taken(backend: Backend, writer: Writer) -> None:
@@ -47,6 +60,24 @@ async def test_what_is_kept_is_taken(backend: Backend, writer: Writer) -> None:
     for answer in (written, found):
         assert kept.metadata.items() <= answer.headers.metadata.items()
         assert (answer.headers.content_type, answer.headers.cache_control) == ("text/x-laden", "max-age=60")
+
+
+@where(lambda traits: traits.counts_metadata)
+async def test_what_has_a_place_comes_back(backend: Backend, writer: Writer) -> None:
+    # Given an object with every header that there is, and metadata that only looks like encoded text
+    kept = writer.limits.kept(EVERY)
+    assert kept.metadata == EVERY.metadata
+
+    # When it is written with what the backend has a place for, in one piece and in parts
+    await writer.put("whole", body(b"bytes", kept), Absent())
+    await in_parts(writer, "parts", bytes(backend.part + 1), backend.part, headers=kept)
+
+    # Then all of that is there
+    for key in ("whole", "parts"):
+        found = await writer.stat(key)
+        assert found is not None
+        assert {name: getattr(found.headers, name) for name in HEADERS} == {name: getattr(kept, name) for name in HEADERS}
+        assert found.headers.metadata.items() >= kept.metadata.items()
 
 
 async def test_what_is_not_kept_is_refused(backend: Backend, writer: Writer) -> None:

@@ -36,6 +36,7 @@ _CARRIED = {
     "content-encoding": "contentEncoding",
     "content-language": "contentLanguage",
     "x-goog-storage-class": "storageClass",
+    "x-goog-custom-time": "customTime",
 }
 _CONDITIONS = ("x-goog-if-generation-match", "x-goog-if-metageneration-match", "if-match", "if-none-match")
 _XML = ("Content-Type", "application/xml; charset=UTF-8")

@@ -21,7 +21,15 @@ if TYPE_CHECKING:
 META = "x-amz-meta-"
 LARGEST_METADATA = 2048
 LARGEST_HEADERS = 8192
-KEPT = ("content-type", "cache-control", "content-disposition", "content-encoding", "content-language", "expires")
+KEPT = (
+    "content-type",
+    "cache-control",
+    "content-disposition",
+    "content-encoding",
+    "content-language",
+    "expires",
+    "x-amz-website-redirect-location",
+)
 CLASSES = frozenset(
     (
         "STANDARD",

@@ -47,13 +47,19 @@ def state(tmp_path):
     return tmp_path / "state"
 
 
-def started(*arguments, state, **environ):
+def started(*arguments, state, preexec=None, **environ):
     here = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "GCP_", "BRIGADE_", "REDIS_"))}
     here["BRIGADE_PROCESSES"] = "1"  # a second one costs a second of start
     here["BRIGADE_LEASE_SECONDS"] = "10"  # for so long a run waits for what a killed one held
     command = [sys.executable, "-m", "brigade", "sync", *map(str, arguments), "--json", "--state-dir", str(state)]
     return subprocess.Popen(
-        command, env={**here, **environ}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command,
+        env={**here, **environ},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=preexec,  # noqa: PLW1509 - the tests have no other threads that hold locks
     )
 
 
