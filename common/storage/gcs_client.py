@@ -151,7 +151,7 @@ class GcsClient:
             size=int(resource["size"]),
             version=Version(str(resource["generation"])),
             modified=moment(resource.get("updated")),
-            headers=Headers(**carried, metadata=resource.get("metadata") or {}),
+            headers=Headers(**carried, metadata=_texts(resource.get("metadata") or {})),
             crc32c=int.from_bytes(base64.b64decode(crc32c), "big") if crc32c else None,
             md5=base64.b64decode(md5).hex() if md5 else None,
             storage_class=resource.get("storageClass"),
@@ -213,6 +213,11 @@ def _advice(status: int, reason: str, message: str, kind: type[ObjectError]) -> 
     if kind is Forbidden and (status == 401 or not reason or reason in _OF_ROLES):
         return "check this identity's role on the bucket (roles/storage.objectUser)"
     return ""
+
+
+def _texts(entries: dict[str, Any]) -> dict[str, str]:
+    """Strings at GCS; other servers of its protocol keep what they were given."""
+    return {name: _said(value) for name, value in entries.items()}
 
 
 def _said(value: Any) -> str:

@@ -235,11 +235,15 @@ def _raw(text: str, size: int) -> bytes | None:
     return raw if len(raw) == size else None
 
 
-def _date(value: str) -> datetime:
-    """An HTTP date; the one form that servers send (RFC 9110, 5.6.7) without the library's patience with all others."""
+def _date(value: str) -> datetime | None:
+    """An HTTP date; the one form that servers send (RFC 9110, 5.6.7) without the library's patience with all others. None for
+    what is none: a time that nobody can read is no reason to leave an object behind.
+    """
     month = _MONTHS.get(value[8:11])
     if month and len(value) == 29 and value.endswith(" GMT"):
         with suppress(ValueError):
             clock = int(value[17:19]), int(value[20:22]), int(value[23:25])
             return datetime(int(value[12:16]), month, int(value[5:7]), *clock, tzinfo=UTC)
-    return parsedate_to_datetime(value).astimezone(UTC)
+    with suppress(ValueError, TypeError, OverflowError):
+        return parsedate_to_datetime(value).astimezone(UTC)
+    return None

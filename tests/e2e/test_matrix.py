@@ -167,6 +167,9 @@ async def replicated(world: World, route: Route, found: list[StoredObject]) -> d
         return delivery
 
     deliveries = await asyncio.gather(*(one(number, each) for number, each in enumerate(found)))
+    for number, each in enumerate(found):
+        if deliveries[number].fate == ["nack"]:  # it waited for another that may have been the same to the destination
+            deliveries[number] = await one(number, each)
     return {each.key: delivery for each, delivery in zip(found, deliveries, strict=True)}
 
 

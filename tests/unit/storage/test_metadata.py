@@ -93,6 +93,11 @@ def test_what_s3_keeps(metadata: dict[str, str], left: set[str]) -> None:
     assert (found is headers) == (left == metadata.keys())
 
 
+@pytest.mark.parametrize("said", ["", "yesterday", "Sat, 28 Nov 10000 20:00:00 GMT", "31 Dec 9999 23:59:59 -2300"])
+def test_a_date_that_nobody_can_read_is_none(said: str) -> None:
+    assert s3_headers.stored("key", 1, {"last-modified": said}).modified is None
+
+
 async def test_s3_tells_of_tags_and_takes_an_objects_own_class(ends: Ends) -> None:
     # Given a location that stores everything with tags, in a class
     writer = ends.writer(tags={"team": "photos", "year": "2026"}, storage_class="STANDARD_IA")
