@@ -306,6 +306,8 @@ class WorkerSettings(Shape):
     attempts: int = Field(default=5, ge=1, le=100)
     backoff_seconds: float = Field(default=1, gt=0, le=600)
     """The first wait before another attempt; it doubles from there, with jitter."""
+    deaths: int = Field(default=3, ge=0, le=100)
+    """Worker processes that may die while they handle one object before it goes to the error topic; 0: any number."""
     hold_after: int = Field(default=10, ge=0, le=100_000)
     """Objects in a row, each another one, that one end of a route must refuse for the same reason before the route is held; per
     process; 0: never. See worker/holding.py."""

@@ -24,6 +24,7 @@ BrigadeError
     ├── LocationMissing      no such bucket or directory, or another region
     ├── Malformed            a message that is not a task of ours
     │   └── NotKnownYet      a task of a route, or in a schema, that this process does not know: a newer one may
+    ├── KillsWorker          several worker processes died while they handled the object
     └── Refused              the service answered with an error that is none of the above
 
 A backend translates its provider's codes into these; above the backend nobody knows a provider's code. Each object
@@ -56,6 +57,7 @@ class Category(StrEnum):
     UNAVAILABLE = "unavailable"
     LOCATION_MISSING = "location_missing"
     MALFORMED = "malformed"
+    KILLS_WORKER = "kills_worker"
     REFUSED = "refused"
     INTERNAL = "internal"
 
@@ -211,6 +213,10 @@ class NotKnownYet(Malformed):
         super().__init__(message)
         self.subject = subject
         self.queued = queued
+
+
+class KillsWorker(ObjectError):
+    category = Category.KILLS_WORKER
 
 
 class Refused(ObjectError):

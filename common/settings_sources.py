@@ -72,6 +72,7 @@ ENVIRONMENT = (
     Variable("worker", "buffer_bytes", ("BRIGADE_BUFFER_BYTES",)),
     Variable("worker", "attempts", ("RETRY_ATTEMPTS",)),
     Variable("worker", "backoff_seconds", ("RETRY_BACKOFF_SEC",)),
+    Variable("worker", "deaths", ("BRIGADE_DEATHS",)),
     Variable("worker", "hold_after", ("BRIGADE_HOLD_AFTER",)),
     Variable("worker", "hold_seconds", ("BRIGADE_HOLD_SECONDS",)),
     Variable("worker", "hold_longest_seconds", ("BRIGADE_HOLD_LONGEST_SECONDS",)),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -27,6 +26,7 @@ from common.task import decode, encode
 from common.telemetry import get_logger
 from worker import verify
 from worker.carry import LENIENT
+from worker.deaths import SUSPECT, TURN_SECONDS, Suspects
 from worker.look import Look
 from worker.plan import Plan, plan
 from worker.transfer import Moved, Transfer
@@ -135,7 +135,9 @@ class Replicator:
         part_bytes: int,
         now: Callable[[], float],
         on_step: OnStep,
+        deaths: int = 0,
     ) -> None:
+        """`deaths`: so many workers may die of one object before it is set aside; 0: any number."""
         self._name = name
         self._ends = ends
         self._queue = queue
@@ -148,6 +150,7 @@ class Replicator:
         self._part_bytes = part_bytes
         self._now = now
         self._on_step = on_step
+        self._suspects = Suspects(deaths)
         self._habits = {route: _Habit() for route in ends}
 
     async def replicate(self, delivery: Delivery) -> None:
@@ -176,9 +179,12 @@ class Replicator:
             await delivery.nack(self._failures.busy_delay())
             return
         try:
-            await self._alone(delivery, task, ends, claimed)
-        except asyncio.CancelledError:
-            await self._claims.hand_back(task)
+            if claimed.deaths < SUSPECT:
+                await self._alone(delivery, task, ends, claimed)
+            else:
+                await self._in_turn(delivery, task, ends, claimed)
+        except BaseException:
+            await self._claims.hand_back(task)  # whoever gets it next must neither wait for us nor take us for dead
             raise
         finally:
             self._claims.forget(task)
@@ -203,12 +209,22 @@ class Replicator:
         early = task.not_before.timestamp() - self._now() if task.not_before else 0.0
         return early if 0 < early <= ROUND_SECONDS * 2**ROUNDS else 0.0
 
+    async def _in_turn(self, delivery: Delivery, task: Task, ends: Ends, claimed: Claimed) -> None:
+        async with self._suspects.turn(task, claimed.deaths) as ours:
+            if not ours:
+                await self._claims.release(task)
+                await delivery.nack(TURN_SECONDS)
+                return
+            await self._claims.begin_alone(task)
+            await self._alone(delivery, task, ends, claimed)
+
     async def _replicate(self, delivery: Delivery, task: Task, ends: Ends, claimed: Claimed) -> None:
         try:
             if claimed.outcome is Outcome.DONE:
                 await self._settler.proven(task)
             else:
                 self._on_step(Step.CLAIMED)
+                self._suspects.judge(task, claimed.deaths)
                 await self._carry_out(task, ends, claimed.record)
         except ObjectError as error:
             await self._failures.handle(delivery, task, error)

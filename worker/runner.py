@@ -10,6 +10,7 @@ import asyncio
 import multiprocessing
 import os
 import random
+import secrets
 import signal
 import socket
 import time
@@ -154,8 +155,10 @@ def _assemble(
 ) -> Consumer:
     queue, large = queues
     cache = Cache(store)
-    claims = Claims(cache, name, queue.lease)
-    settler = Settler(cache, Flight(store), name, tally, on_step)
+    # In a container the name outlives the process, and whoever comes back under it must not be taken for the one that died.
+    owner = f"{name}-{secrets.token_hex(4)}"
+    claims = Claims(cache, owner, queue.lease)
+    settler = Settler(cache, Flight(store), owner, tally, on_step)
     shared = Agreements(store)
     holding = Holding(
         Holds(store),
@@ -189,6 +192,7 @@ def _assemble(
         part_bytes=settings.worker.part_bytes,
         now=time.time,
         on_step=on_step,
+        deaths=settings.worker.deaths,
     )
     return Consumer(
         queue,

@@ -86,14 +86,14 @@ class Cache:
                 stored = key_bytes(item.key)
                 place = digest(stored)
                 numbers.append(spread(place))
-                args += [place.hex(), stored, pack_token(item.etag), item.owner, _milliseconds(item)]
+                args += [place.hex(), stored, pack_token(item.etag), item.owner, _milliseconds(item), int(item.alone)]
             calls.append(self._store.call("claim", [self._keys.route(route)], [b"".join(numbers), *args]))
         claimed = [Claimed(Outcome.BUSY, NOTHING)] * len(wanted)
         for indexes, reply in zip(groups.values(), await self._send(calls), strict=True):
-            outcomes, values, names = reply
+            outcomes, values, names, deaths = reply
             workers = worker_names(names)
-            for index, outcome, value in zip(indexes, outcomes, values, strict=True):
-                claimed[index] = Claimed(_OUTCOMES[outcome], decode(value, workers) if value else NOTHING)
+            for index, outcome, value, died in zip(indexes, outcomes, values, deaths, strict=True):
+                claimed[index] = Claimed(_OUTCOMES[outcome], decode(value, workers) if value else NOTHING, died)
         return claimed
 
     async def renew(self, leases: Sequence[Claim]) -> None:

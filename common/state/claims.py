@@ -30,12 +30,16 @@ class Claim:
     etag: str
     owner: str
     seconds: float
+    alone: bool = False
+    """The owner begins with an object of which others died (`Claimed.deaths`), with no other of that kind beside it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
     outcome: Outcome
     record: Record
+    deaths: int = 0
+    """How many others had taken this version before us, and were never heard of again: most likely their processes died of it."""
 
 
 class Settled(StrEnum):

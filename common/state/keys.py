@@ -10,6 +10,7 @@ P:{R}                      hash    while used    both               level, split
 P:{R}:N                    hash    while used    both               bucket N: object key (`key_bytes`) -> record (see records.py)
 P:{R}:workers              hash    for good      worker             worker names: "n"+name -> number, "i"+number -> name
 P:{R}:lease:DIGEST         string  lease         worker             owner of the lease on the object
+P:{R}:begun:DIGEST         hash    7 days        worker             who has begun with an object and was not heard of since
 P:{R}:failures:DIGEST      hash    7 days        worker             version -> how often it failed; one version at a time
 P:{R}:upload:DIGEST        hash    7 days        worker             an upload under way: token, version, ... and part -> receipt
 P:{R}:deleting:ID          string  1 hour        publisher          records removed so far by the deletion ID

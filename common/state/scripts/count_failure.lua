@@ -2,6 +2,7 @@
 -- KEYS 1 route
 -- ARGV 1 digest (hex)   2 version token
 -- Writes route:failures:DIGEST (hash: token -> count; 7 days from the last failure). Another version's count is dropped.
+-- Deletes route:begun:DIGEST (see claim.lua): whoever can say that it failed has not died of it.
 -- Reply: how often this version has failed by now.
 -- Again: counts once more. A reply lost on the way makes one failure look like two, which brings the last attempt forward by one.
 
@@ -12,4 +13,5 @@ if redis.call('HLEN', key) > 1 then
   redis.call('HSET', key, ARGV[2], count)
 end
 redis.call('EXPIRE', key, 604800)
+redis.call('DEL', KEYS[1] .. ':begun:' .. ARGV[1])
 return count

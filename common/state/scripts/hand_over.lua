@@ -3,7 +3,7 @@
 -- KEYS 1 route
 -- ARGV 1 now   2 objects per bucket   3 the keys' numbers, 4 bytes each   4 the keys' digests, 20 bytes each
 --      5.. per object: digest (hex), object key, token of the old version, token of the new one, owner
--- Writes route, route:N (published), route:flight, route:current (missing), the open job. Deletes route:lease:DIGEST if the owner has it.
+-- Writes route, route:N (published), route:flight, route:current (missing), the open job. Deletes route:begun:DIGEST (claim.lua), and route:lease:DIGEST if the owner has it.
 -- Reply: how many entries were handed over. Again: 0; the records are written again.
 --
 -- Where the new version has arrived already, its settlement found the entry of the old one and left it: it counts here.
@@ -30,6 +30,7 @@ for i = 5, #ARGV, 5 do
       put_entry(root, digest, entry)
     end
   end
+  redis.call('DEL', root .. ':begun:' .. ARGV[i])
   local lease = root .. ':lease:' .. ARGV[i]
   if redis.call('GET', lease) == ARGV[i + 4] then redis.call('DEL', lease) end
 end

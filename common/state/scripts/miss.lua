@@ -3,7 +3,7 @@
 -- KEYS 1 route
 -- ARGV 1 now   2 the keys' numbers, 4 bytes each   3 the keys' digests, 20 bytes each   4.. per object: digest (hex), object key, token of
 --      the task's version, owner
--- Writes route, route:N (published), route:flight (missing), route:current (missing), the open job's life. Deletes route:lease:DIGEST if
+-- Writes route, route:N (published), route:flight (missing), route:current (missing), the open job's life. Deletes route:begun:DIGEST (claim.lua), and route:lease:DIGEST if
 -- the owner has it.
 -- Reply: per object 1, or 0 if it was missing before and has been listed again: then nothing has changed, and it has failed.
 -- Again: the same.
@@ -33,6 +33,7 @@ for i = 4, #ARGV, 4 do
       count_missing(root, 1)
     end
     if not entry or entry.token == token then forget(n, key, token) end
+    redis.call('DEL', root .. ':begun:' .. ARGV[i])
     local lease = root .. ':lease:' .. ARGV[i]
     if redis.call('GET', lease) == ARGV[i + 3] then redis.call('DEL', lease) end
   end

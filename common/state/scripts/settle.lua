@@ -6,6 +6,7 @@
 --      token and receipt ('' and '' where there is no receipt), whether metadata were lost, and whether the bytes were moved unverified (0 or 1 each)
 -- Writes route, route:N (consumed), route:workers (new names), route:flight, route:failed, route:early, route:current (missing), jobs.
 -- Deletes route:failures:DIGEST after a receipt and after the last failure, and route:lease:DIGEST if the owner has it.
+-- Deletes route:begun:DIGEST (see claim.lua).
 -- Reply: how many tasks were counted.
 -- Again: the receipt is written again; nothing counts that is not in flight any more.
 --
@@ -72,6 +73,7 @@ for i = 5, #ARGV, 11 do
   end
   settle(digest_at(ARGV[4], n), ARGV[i + 2], ARGV[i + 4], ARGV[i + 5], ARGV[i + 9], ARGV[i + 10])
   if ARGV[i + 8] ~= '' or ARGV[i + 4] == 'failed' then redis.call('DEL', root .. ':failures:' .. ARGV[i]) end
+  redis.call('DEL', root .. ':begun:' .. ARGV[i])
   local lease = root .. ':lease:' .. ARGV[i]
   if redis.call('GET', lease) == ARGV[i + 3] then redis.call('DEL', lease) end
 end

@@ -46,6 +46,7 @@ ROUTE = "photos"
 NOW = 1_800_000_000.0
 ATTEMPTS = 3
 PATIENCE = 900.0
+DEATHS = 3
 HOLD_AFTER, PAUSES = 10, (15.0, 300.0)
 
 
@@ -156,6 +157,7 @@ class World:
             part_bytes=MIB,
             now=lambda: self.now,
             on_step=self.on_step,
+            deaths=DEATHS,
         )
 
     async def replicate(self, task: Task, worker: str = "worker-1") -> Delivered:
