@@ -9,27 +9,35 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from common import report as reports
 from common.background import Background
+from common.batching import Batcher
 from common.errors import Malformed
+from common.queues.base import Browsable
 from common.task import decode
+from common.telemetry import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
     from datetime import datetime
 
-    from common.queues.base import Delivery, Queue
+    from common.queues.base import Delivery, Kept, Queue
     from common.report import Report
     from common.state.flight import Flight
 
+log = get_logger(__name__)
+
 AT_ONCE = 100
+PAGE = 500
 WAIT = 2.0
 EMPTY_ANSWERS = 2
 """So often in a row nothing came within WAIT seconds: the topic counts as read. Pub/Sub may answer nothing and have something."""
-MOST_HELD = 10_000
-"""Reports looked at in one run: their leases are kept up, and they are in memory."""
+MOST_HELD = 100_000
+"""Reports looked at in one run where they have to be handed out for that: their leases are kept up, and they are in memory, about
+1 KiB each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +58,9 @@ class Entry:
     delivery: Delivery
     report: Report | None
     fault: str = ""
+    times: int = 1
+    """How often its subject was reported, where the queue can tell, and when first (seconds since 1970)."""
+    first: float | None = None
 
 
 Held = dict[int, "Delivery"]
@@ -60,8 +71,14 @@ Outcome = Literal["sent", "would_send", "not_selected", "not_a_report", "no_task
 async def entries(queue: Queue, held: Held) -> AsyncIterator[list[Entry]]:
     """The messages of the error topic as they come, until there seem to be no more.
 
-    Each is put into `held`; whoever settles one takes it out.
+    Each that is handed out is put into `held`; whoever settles one takes it out. Where they can be looked at without that, all
+    are; elsewhere at most MOST_HELD, and the log says so.
     """
+    if isinstance(queue, Browsable):
+        dropping: Batcher[str, None] = Batcher(partial(_drop, queue))
+        async for page in queue.pages(PAGE):
+            yield [_entry(_Lying(kept.payload, kept.id, dropping), kept) for kept in page]
+        return
     seen, empty = 0, 0
     while seen < MOST_HELD and empty < EMPTY_ANSWERS:
         there = await queue.backlog()
@@ -73,13 +90,47 @@ async def entries(queue: Queue, held: Held) -> AsyncIterator[list[Entry]]:
         held.update((id(delivery), delivery) for delivery in deliveries)
         if deliveries:
             yield [_entry(delivery) for delivery in deliveries]
+    if seen >= MOST_HELD:
+        log.warning(
+            "no more reports are looked at in one run, because this queue can only hand them out: run the command again",
+            action="errors_cut_off",
+            reports=seen,
+        )
 
 
-def _entry(delivery: Delivery) -> Entry:
+@dataclass(slots=True, eq=False)
+class _Lying:
+    """A report that was looked at and not handed out: what is not taken off stays where it is."""
+
+    payload: bytes
+    id: str
+    dropping: Batcher[str, None]
+    attempt: int = 1
+
+    async def ack(self) -> None:
+        await self.dropping.add(self.id)
+
+    async def nack(self, _delay: float = 0.0) -> None:
+        return
+
+    async def reject(self, _report: bytes) -> None:
+        await self.ack()
+
+    async def extend(self) -> None:
+        return
+
+
+async def _drop(queue: Browsable, ids: Sequence[str]) -> list[None]:
+    await queue.drop(ids)
+    return [None] * len(ids)
+
+
+def _entry(delivery: Delivery, kept: Kept | None = None) -> Entry:
+    times, first = (kept.times, kept.first) if kept else (1, None)
     try:
-        return Entry(delivery, reports.decode(delivery.payload))
+        return Entry(delivery, reports.decode(delivery.payload), "", times, first)
     except Malformed as error:
-        return Entry(delivery, None, str(error))
+        return Entry(delivery, None, str(error), times, first)
 
 
 async def look(queue: Queue, selection: Selection, limit: int) -> list[Entry]:
@@ -133,7 +184,7 @@ async def forget(errors: Queue, take_back: Callable[[str, str], Awaitable[object
             await asyncio.gather(*(take_back(route, key) for _, route, key in known))
             await asyncio.gather(*(entry.delivery.ack() for entry, _, _ in known))
             for entry, _, _ in known:
-                del held[id(entry.delivery)]
+                held.pop(id(entry.delivery), None)
             forgotten += len(known)
     return forgotten
 
@@ -158,7 +209,24 @@ async def _send_again(tasks: Queue, flight: Flight, chosen: list[Entry], held: H
         await flight.redrive(route, sent)
     await asyncio.gather(*(entry.delivery.ack() for entry in chosen))
     for entry in chosen:
-        del held[id(entry.delivery)]
+        held.pop(id(entry.delivery), None)
+
+
+async def discard(errors: Queue, selection: Selection) -> AsyncIterator[list[Entry]]:
+    """Take the reports that are meant off the topic for good, and their tasks with them; as they go, page by page."""
+    async with _held(errors) as held:
+        async for batch in entries(errors, held):
+            chosen = [entry for entry in batch if _meant(entry, selection)]
+            await asyncio.gather(*(entry.delivery.ack() for entry in chosen))
+            for entry in chosen:
+                held.pop(id(entry.delivery), None)
+            yield chosen
+
+
+async def total(errors: Queue, selection: Selection) -> int:
+    """How many reports are meant."""
+    async with _held(errors) as held:
+        return sum([len([entry for entry in batch if _meant(entry, selection)]) async for batch in entries(errors, held)])
 
 
 def _versions(payloads: Sequence[bytes]) -> dict[str, list[tuple[str, str]]]:

@@ -9,16 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from brigade.error_topic import Entry, Outcome, Selection, look, redrive
+from brigade.error_topic import Entry, Outcome, Selection, discard, look, redrive, total
 from brigade.invocation import Invocation, echo_json, examples, pass_invocation, run
 from brigade.services import opened_queue, opened_store
 from common.errors import Category
 from common.queues.registry import open_errors, open_queue
 from common.redaction import printable
 from common.state.flight import Flight
+from common.telemetry import get_logger
 
 if TYPE_CHECKING:
     from common.config import Settings
+
+log = get_logger(__name__)
 
 _category = click.option(
     "--category",
@@ -92,6 +95,35 @@ def redrive_errors(
             click.echo(f"{counts[outcome]} left on the error topic: {reason}")
 
 
+@errors.command(
+    "discard",
+    short_help="Take reports off for good, without sending their tasks again.",
+    epilog=examples("brigade errors discard --category archived --reason 'stays in Glacier'"),
+)
+@_category
+@_route
+@click.option("--reason", required=True, help="Why nobody needs them any more; it goes to the log.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@_json
+@pass_invocation
+def discard_errors(
+    invocation: Invocation, *, category: str | None, route: str | None, reason: str, yes: bool, as_json: bool
+) -> None:
+    """Take reports off the error topic for good. Their objects stay uncopied, unless a later sweep publishes them again."""
+    settings = invocation.load({"queue"})
+    selection = Selection(category, route)
+    if not yes:
+        click.confirm(f"discard {run(_total(settings, selection)):,} reports?", abort=True, err=True)
+    discarded = run(_discard(settings, selection))
+    log.info(
+        "reports were discarded", action="errors_discarded", reports=discarded, reason=reason, category=category, route=route
+    )
+    if as_json:
+        echo_json({"discarded": discarded, "reason": reason})
+    else:
+        click.echo(f"{discarded:,} discarded: {printable(reason)}")
+
+
 def described(entry: Entry) -> dict[str, Any]:
     """The entry as plain JSON values, without the payload: it repeats the rest, and may be large."""
     report = entry.report
@@ -106,6 +138,8 @@ def described(entry: Entry) -> dict[str, Any]:
         "worker": report.worker,
         "queued": None if report.queued is None else report.queued.isoformat(),
         "failed": report.failed.isoformat(),
+        "times": entry.times,
+        "first": None if entry.first is None else datetime.fromtimestamp(entry.first, UTC).isoformat(timespec="seconds"),
     }
 
 
@@ -117,12 +151,24 @@ def line(entry: Entry) -> str:
     which = f"{report.route}: {report.key}" if report.key is not None else "a message that is no task"
     when = report.failed.strftime("%Y-%m-%d %H:%M:%SZ")
     times = "1 attempt" if report.attempts == 1 else f"{report.attempts} attempts"
+    if entry.times > 1 and entry.first is not None:
+        times += f", reported {entry.times} times since {datetime.fromtimestamp(entry.first, UTC):%Y-%m-%d %H:%M:%SZ}"
     return printable(f"{when}  {report.category}  {which}  ({times})  {report.message}")
 
 
 async def _look(settings: Settings, selection: Selection, limit: int) -> list[Entry]:
     async with opened_queue(settings, open_errors(settings)) as queue:
         return await look(queue, selection, limit)
+
+
+async def _total(settings: Settings, selection: Selection) -> int:
+    async with opened_queue(settings, open_errors(settings)) as queue:
+        return await total(queue, selection)
+
+
+async def _discard(settings: Settings, selection: Selection) -> int:
+    async with opened_queue(settings, open_errors(settings)) as queue:
+        return sum([len(page) async for page in discard(queue, selection)])
 
 
 async def _redrive(settings: Settings, selection: Selection, limit: int, *, dry_run: bool, as_json: bool) -> Counter[Outcome]:

@@ -265,6 +265,8 @@ class QueueSettings(Shape):
     error_subscription: str = Field(default_factory=lambda data: f"{data['error_topic']}-sub", min_length=3, max_length=255)
     emulator_host: HostAndPort | None = None
     lease_seconds: float = Field(default=60, ge=10, le=600)
+    error_retention_seconds: float = Field(default=30 * 86400, ge=60)
+    """Redis Streams: a report that has not come again for so long is taken off. With Pub/Sub the error subscription says it."""
 
 
 class RedisSettings(Shape):

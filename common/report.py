@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -63,6 +64,20 @@ def encode(report: Report) -> bytes:
     if report.truncated or len(report.payload) > LARGEST_PAYLOAD:
         fields["truncated"] = True
     return json.dumps(fields, separators=(",", ":")).encode("ascii")
+
+
+def subject(message: bytes) -> bytes:
+    """20 bytes for what a report is about: the object of a route, or else the message that was no task. Of two reports about one
+    subject the newer says it all.
+    """
+    try:
+        report = decode(message)
+    except Malformed:
+        about: list[object] = ["not a report", message.decode("latin-1")]
+    else:
+        known = report.route is not None and report.key is not None
+        about = [report.route, report.key] if known else ["no task", report.payload.decode("latin-1")]
+    return hashlib.sha1(json.dumps(about).encode("ascii"), usedforsecurity=False).digest()
 
 
 def decode(message: bytes) -> Report:

@@ -59,6 +59,7 @@ ENVIRONMENT = (
     Variable("queue", "error_subscription", ("PUBSUB_ERROR_SUBSCRIPTION_ID",)),
     Variable("queue", "emulator_host", ("GCP_PUBSUB_HOST", "PUBSUB_EMULATOR_HOST")),
     Variable("queue", "lease_seconds", ("BRIGADE_LEASE_SECONDS",)),
+    Variable("queue", "error_retention_seconds", ("BRIGADE_ERROR_RETENTION_SECONDS",)),
     Variable("redis", "address", ("REDIS_ADDRESS",)),
     Variable("redis", "username", ("REDIS_USERNAME",)),
     Variable("redis", "password", ("REDIS_PASSWORD",), secret=True),

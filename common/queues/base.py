@@ -11,10 +11,11 @@ Every method raises only `common.errors.QueueUnavailable` (away: the implementat
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Sequence
 
 LARGEST_MESSAGE = 8_000_000
 """Bytes. Pub/Sub takes requests of 10 MB. Whoever writes a report cuts the payload that it quotes to fit."""
@@ -80,4 +81,31 @@ class Queue(Protocol):
 
     async def close(self) -> None:
         """Confirm what is under way and let go. Deliveries still held come back to others by themselves. May be called twice."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A report as it lies on the error topic. `times`: how often its subject was reported, `first`: when first, in seconds since
+    1970.
+    """
+
+    id: str
+    payload: bytes
+    times: int
+    first: float
+
+
+@runtime_checkable
+class Browsable(Protocol):
+    """The errors' own queue where it can be looked at without being handed out: nobody's lease is touched, everybody may look at
+    once, and however many there are, one page is in memory.
+    """
+
+    def pages(self, most: int) -> AsyncIterator[Sequence[Kept]]:
+        """What was there at the beginning, in the order in which it came, up to `most` reports at a time."""
+        ...
+
+    async def drop(self, ids: Sequence[str]) -> None:
+        """Take these reports off. May be called twice."""
         ...

@@ -11,6 +11,7 @@ import asyncio
 import os
 import re
 import socket
+import time
 import uuid
 from dataclasses import dataclass
 from functools import partial
@@ -22,15 +23,16 @@ from redis.exceptions import RedisError, ResponseError
 from common.batching import Batcher
 from common.cancelling import heed
 from common.errors import QueueUnavailable, SettingsError
-from common.queues.base import check_size
+from common.queues.base import Kept, check_size
 from common.queues.outage import Outage, describe
 from common.queues.pulling import Pulling
+from common.report import subject
 from common.state.connection import connect, leave_server
 from common.state.trouble import ELSEWHERE, PASSING, REFUSED, Asked, explained, trouble
 from common.telemetry import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
     from typing import TypeVar
 
     from redis.asyncio import Redis
@@ -48,17 +50,21 @@ class Keys:
 
     stream   stream  {entry: payload, and attempts where it was handed back before}; one consumer group, the subscription
     delayed  zset    {"<attempts> <id> <payload>": due, unix ms}
-    errors   stream  the rejected: the `stream` of the errors queue
+    errors   stream  the rejected: the `stream` of the errors queue; one entry for each object and route, with `times` and `first`
+    subjects hash    {what a report is about: its entry}
     """
 
     stream: str
     delayed: str
     errors: str
+    subjects: str
 
     @staticmethod
     def of(prefix: str, topic: str, error_topic: str) -> Keys:
         base = f"{prefix}:{{queue}}"
-        return Keys(f"{base}:{topic}:stream", f"{base}:{topic}:delayed", f"{base}:{error_topic}:stream")
+        return Keys(
+            f"{base}:{topic}:stream", f"{base}:{topic}:delayed", f"{base}:{error_topic}:stream", f"{base}:{error_topic}:subjects"
+        )
 
 
 SEND_AT_ONCE = 1000
@@ -101,7 +107,7 @@ class RedisDelivery:
 
     async def reject(self, report: bytes) -> None:
         check_size([report])
-        await self._queue.settle("reject", self._id, self._count, report)
+        await self._queue.settle("reject", self._id, self._count, subject(report) + report)
 
     async def extend(self) -> None:
         await self._queue.settle("extend", self._id, self._count)
@@ -110,8 +116,9 @@ class RedisDelivery:
 class RedisQueue:
     """See common.queues.base.Queue. Owns its connections; `open` makes one."""
 
-    def __init__(self, redis: Redis, keys: Keys, *, group: str, lease: float) -> None:
+    def __init__(self, redis: Redis, keys: Keys, *, group: str, lease: float, keep_seconds: float = 30 * 86400.0) -> None:
         self.lease = lease
+        self._keep_seconds = keep_seconds
         self._redis = redis
         self._keys = keys
         self._counted = [keys]
@@ -121,7 +128,10 @@ class RedisQueue:
         self._served = False
         self._send_script = redis.register_script((_SCRIPTS / "send.lua").read_bytes())
         self._take_script = redis.register_script((_SCRIPTS / "take.lua").read_bytes())
-        self._settle_script = redis.register_script((_SCRIPTS / "settle.lua").read_bytes())
+        filing = (_SCRIPTS / "_file.lua").read_bytes()
+        self._settle_script = redis.register_script(filing + (_SCRIPTS / "settle.lua").read_bytes())
+        self._report_script = redis.register_script(filing + (_SCRIPTS / "send_reports.lua").read_bytes())
+        self._drop_script = redis.register_script((_SCRIPTS / "drop_reports.lua").read_bytes())
         self._leave_script = redis.register_script((_SCRIPTS / "leave.lua").read_bytes())
         self._settling: Batcher[tuple[str, bytes, int, bytes], None] = Batcher(self._settle, most=SETTLE_AT_ONCE, under_way=2)
         self._pulling = Pulling(self._pull)
@@ -141,7 +151,7 @@ class RedisQueue:
         prefix, lane = settings.redis.prefix, f"{names.topic}-large"
         keys = Keys.of(prefix, lane if large else topic, names.error_topic)
         redis = connect(settings.redis, answer_seconds=SOCKET_TIMEOUT)
-        queue = RedisQueue(redis, keys, group=group, lease=names.lease_seconds)
+        queue = RedisQueue(redis, keys, group=group, lease=names.lease_seconds, keep_seconds=names.error_retention_seconds)
         if not (errors or large):
             queue._counted.append(Keys.of(prefix, lane, names.error_topic))
         try:
@@ -153,8 +163,41 @@ class RedisQueue:
 
     async def send(self, messages: Sequence[bytes]) -> None:
         check_size(messages)
+        if self._keys.stream == self._keys.errors:
+            await self._send_reports(messages)
+            return
         for batch in _batches(messages):
             await self._call(partial(self._send_script, keys=[self._keys.stream], args=batch))
+
+    async def _send_reports(self, reports: Sequence[bytes]) -> None:
+        keys = [self._keys.stream, self._keys.subjects]
+        for batch in _batches([subject(report) + report for report in reports]):
+            await self._call(partial(self._report_script, keys=keys, args=batch))
+
+    async def pages(self, most: int) -> AsyncIterator[Sequence[Kept]]:
+        """See common.queues.base.Browsable."""
+
+        async def read(start: str, end: Any) -> Any:
+            return await self._redis.xrange(self._keys.stream, min=start, max=end, count=most)
+
+        newest = await self._call(lambda: self._redis.xrevrange(self._keys.stream, count=1))
+        start: str = "-"
+        while newest and (found := await self._call(partial(read, start, newest[0][0]))):
+            start = f"({found[-1][0].decode()}"
+            yield [_kept(entry, fields) for entry, fields in found]
+
+    async def drop(self, ids: Sequence[str]) -> None:
+        """See common.queues.base.Browsable."""
+        keys = [self._keys.errors, self._keys.subjects]
+        for start in range(0, len(ids), SEND_AT_ONCE):
+            await self._call(partial(self._drop_script, keys=keys, args=["", *ids[start : start + SEND_AT_ONCE]]))
+
+    async def _expire(self) -> None:
+        """Take off what has been there, without being reported again, for longer than reports are kept."""
+        oldest = f"{round((time.time() - self._keep_seconds) * 1000)}-0"
+        keys = [self._keys.errors, self._keys.subjects]
+        while await self._call(partial(self._drop_script, keys=keys, args=[oldest])):
+            continue
 
     async def receive(self, most: int, wait: float) -> Sequence[RedisDelivery]:
         return await self._pulling.receive(most, wait) if most > 0 else []
@@ -203,7 +246,7 @@ class RedisQueue:
         """What takes room goes last: a full Redis refuses it, and what makes room must not wait behind it."""
         ordered = sorted(items, key=lambda item: item[0] in ("nack", "reject"))
         arguments: list[str | bytes | int] = [self._group, self._consumer, *(word for item in ordered for word in item)]
-        keys = [self._keys.stream, self._keys.delayed, self._keys.errors]
+        keys = [self._keys.stream, self._keys.delayed, self._keys.errors, self._keys.subjects]
         await self._call(lambda: self._settle_script(keys=keys, args=arguments))
         return [None] * len(items)
 
@@ -214,6 +257,7 @@ class RedisQueue:
         now = asyncio.get_running_loop().time()
         if now >= self._tidy_again:
             self._tidy_again = now + GONE_AFTER / 6
+            await self._expire()
             await self._call(lambda: self._leave(""))
         looking = now >= self._look_again
         cursor = self._cursor if looking else ""
@@ -303,6 +347,16 @@ def _batches(messages: Sequence[bytes]) -> Iterator[list[bytes]]:
         size += len(message)
     if batch:
         yield batch
+
+
+def _kept(entry: bytes, fields: dict[bytes, bytes]) -> Kept:
+    arrived = entry.partition(b"-")[0]
+    return Kept(
+        id=entry.decode(),
+        payload=fields.get(b"payload", b""),
+        times=int(fields.get(b"times", b"1")),
+        first=int(fields.get(b"first", arrived)) / 1000,
+    )
 
 
 def _flat(fields: dict[bytes, bytes]) -> list[bytes]:

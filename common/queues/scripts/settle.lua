@@ -3,11 +3,12 @@
 -- KEYS[1]  stream     the queue
 -- KEYS[2]  zset       delayed messages (see take.lua)
 -- KEYS[3]  stream     the errors
+-- KEYS[4]  hash       their subjects (see _file.lua)
 -- ARGV     group, consumer, then four for each delivery: verb, id, delivery count, and
 --            ack     ""
 --            extend  ""
 --            nack    delay in ms
---            reject  the report
+--            reject  20 bytes that name its subject, then the report
 --
 -- A delivery is still its holder's when the pending list names this consumer and this delivery count: after a lease has run out
 -- the same message may be with another consumer, or with the same one a second time. Only ack takes effect even then: the
@@ -63,7 +64,7 @@ for i = 3, #ARGV, 4 do
     elseif verb == 'nack' then
       hand_back(id, count, tonumber(argument))
     elseif verb == 'reject' then
-      redis.call('XADD', errors, '*', 'payload', argument)
+      file(errors, KEYS[4], argument, now)
       forget(id)
     end
   end
