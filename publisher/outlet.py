@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from common.errors import QueueUnavailable
+from common.queues.base import Checked
 from common.telemetry import get_logger
 
 if TYPE_CHECKING:
@@ -25,6 +27,8 @@ log = get_logger(__name__)
 
 FIRST_WAIT = 0.5
 LONGEST_WAIT = 30.0
+LOOK_SECONDS = 60.0
+"""Between two looks whether topic and subscription still belong together. A sweep that publishes begins with one."""
 
 
 class Outlet:
@@ -36,12 +40,15 @@ class Outlet:
         *,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._open_queue = open_queue
         self._queue: Queue | None = None
         self._sleep = sleep
         self._jitter = jitter
         self._away = False
+        self._clock = clock
+        self._look_again = 0.0
 
     async def open(self) -> None:
         """Return when the queue is open, however long that takes. Raises SettingsError when it cannot be."""
@@ -58,13 +65,22 @@ class Outlet:
         Raises SettingsError when the queue is gone and may not be made again.
         """
         if messages:
+            await self._look()
             await self._patiently(partial(self._opened().send, messages))
+
+    async def _look(self) -> None:
+        """Now and then, before something is sent, whether it would arrive."""
+        queue, now = self._opened(), self._clock()
+        if isinstance(queue, Checked) and now >= self._look_again:
+            await self._patiently(queue.check)
+            self._look_again = now + LOOK_SECONDS
 
     async def check(self) -> None:
         """Ask the queue whether it is there. Raises QueueUnavailable, SettingsError."""
         if self._away:
             raise QueueUnavailable("the queue does not answer; the publisher keeps trying")
-        await self._opened().backlog()
+        queue = self._opened()
+        await (queue.check() if isinstance(queue, Checked) else queue.backlog())
 
     async def close(self) -> None:
         """May be called twice, and before `open`."""

@@ -109,3 +109,14 @@ class Browsable(Protocol):
     async def drop(self, ids: Sequence[str]) -> None:
         """Take these reports off. May be called twice."""
         ...
+
+
+@runtime_checkable
+class Checked(Protocol):
+    """A queue that can tell whether what is sent would arrive: its topic may have been deleted and made again by somebody, and
+    then sending works as before and nobody receives anything.
+    """
+
+    async def check(self) -> None:
+        """Look, and mend what we may. Raises SettingsError with what to do where we may not, QueueUnavailable."""
+        ...

@@ -100,7 +100,8 @@ class PubSubDelivery:
 class PubSubQueue:
     """See common.queues.base.Queue. `open` makes one. The batchers are for its deliveries.
 
-    `ensure` makes topic and subscription where they are missing and tells the ack deadline that the subscription gives.
+    `ensure` makes topic and subscription where they are missing and tells the ack deadline that the subscription gives; told to,
+    it also replaces a subscription whose topic was deleted.
     """
 
     def __init__(
@@ -111,7 +112,7 @@ class PubSubQueue:
         *,
         lease: float,
         outage: Outage,
-        ensure: Callable[[], Awaitable[float]],
+        ensure: Callable[[bool], Awaitable[float]],
         disconnect: Callable[[], Awaitable[None]],
     ) -> None:
         self.lease = lease
@@ -138,16 +139,17 @@ class PubSubQueue:
         resources = Resources(publisher, subscriber, outage)
         lease = settings.queue.lease_seconds
 
-        async def ensure() -> float:
+        async def ensure(mend: bool) -> float:  # noqa: FBT001 - of this one caller
+            # Never the errors' own: reports are in no sweep, and have to be read before their subscription is deleted.
             given = await resources.ensure(names.error_topic, names.error_subscription, deadline=lease)
             if not errors:
-                given = await resources.ensure(names.topic, names.subscription, deadline=lease)
+                given = await resources.ensure(names.topic, names.subscription, deadline=lease, mend=mend)
             return given
 
         own = Names(names.error_topic, names.error_subscription, names.error_topic, names.error_subscription) if errors else names
         queue = PubSubQueue(publisher, subscriber, own, lease=lease, outage=outage, ensure=ensure, disconnect=channel.close)
         try:
-            queue._given = await ensure()
+            queue._given = await ensure(False)
         except BaseException:
             await channel.close()
             raise
@@ -162,6 +164,13 @@ class PubSubQueue:
     async def backlog(self) -> int | None:
         """Pub/Sub tells only Cloud Monitoring, and minutes late."""
         return None
+
+    async def check(self) -> None:
+        """See common.queues.base.Checked."""
+        try:
+            self._given = await self._ensure(True)
+        except exceptions.GoogleAPICallError as error:
+            raise QueueUnavailable(f"Pub/Sub answers with an error: {describe(error)}") from error
 
     async def close(self) -> None:
         if self._closed:
@@ -259,7 +268,7 @@ class PubSubQueue:
                 return await self._outage.through(call)
             except exceptions.NotFound:
                 log.warning("it is gone from Pub/Sub, making it anew", action="queue_made_anew", name=resource)
-                self._given = await self._ensure()
+                self._given = await self._ensure(False)
                 return await self._outage.through(call)
         except DENIED as error:
             raise SettingsError([f"Pub/Sub refuses this identity at {resource}: grant it {role} ({describe(error)})"]) from error

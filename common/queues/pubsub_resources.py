@@ -7,7 +7,7 @@ learns at the first real call if it was wrong.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +37,8 @@ SHORTEST_DEADLINE, LONGEST_DEADLINE = 10, 600
 RETENTION = Duration(seconds=7 * 24 * 3600)
 """The longest that the emulator takes, and Google's own default. A task that is lost to it is published again by a sweep."""
 CALL_TIMEOUT = 30.0
+DELETED = "_deleted-topic_"
+"""The topic of a subscription whose topic is gone; also when there is a topic of that name again."""
 HOST = "pubsub.googleapis.com:443"
 _CHANNEL = (
     ("grpc.max_send_message_length", -1),
@@ -95,9 +97,15 @@ class Resources:
     publisher: PublisherAsyncClient
     subscriber: SubscriberAsyncClient
     outage: Outage
+    unchecked: set[str] = field(default_factory=set)
+    """What we may not look at, and have said so."""
 
-    async def ensure(self, topic: str, subscription: str, *, deadline: float) -> float:
-        """Make what is missing. The answer is the subscription's own ack deadline in seconds; 0 where we may not look."""
+    async def ensure(self, topic: str, subscription: str, *, deadline: float, mend: bool = False) -> float:
+        """Make what is missing. The answer is the subscription's own ack deadline in seconds; 0 where we may not look.
+
+        With `mend` a subscription whose topic was deleted, or that was detached from it, is replaced: nothing that is published
+        would ever reach it. What it still held is lost, and published again by a sweep.
+        """
         await self._ensure_topic(topic)
         wanted = Subscription(
             name=subscription,
@@ -106,7 +114,7 @@ class Resources:
             message_retention_duration=RETENTION,
             expiration_policy=ExpirationPolicy(),  # without a time: never; the default deletes a subscription idle for 31 days
         )
-        found = await self._ensure_subscription(wanted)
+        found = await self._ensure_subscription(wanted, mend=mend)
         return 0.0 if found is None else float(found.ack_deadline_seconds)
 
     async def _ensure_topic(self, topic: str) -> None:
@@ -115,9 +123,9 @@ class Resources:
         except exceptions.NotFound:
             await self._create("pubsub.topics.create", topic, self.publisher.create_topic, Topic(name=topic))
         except DENIED as error:
-            _not_allowed_to_look(topic, error)
+            self._not_allowed_to_look(topic, error)
 
-    async def _ensure_subscription(self, wanted: Subscription) -> Subscription | None:
+    async def _ensure_subscription(self, wanted: Subscription, *, mend: bool) -> Subscription | None:
         name = wanted.name
         try:
             found: Subscription = await self._call(self.subscriber.get_subscription, request={"subscription": name})
@@ -125,11 +133,41 @@ class Resources:
             await self._create("pubsub.subscriptions.create", name, self.subscriber.create_subscription, wanted)
             return wanted
         except DENIED as error:
-            _not_allowed_to_look(name, error)
+            self._not_allowed_to_look(name, error)
             return None
+        if mend and (found.topic == DELETED or found.detached):
+            return await self._replace(found, wanted)
         if faults := _faults(found, wanted.topic):
             raise SettingsError(faults)
         return found
+
+    async def _replace(self, found: Subscription, wanted: Subscription) -> Subscription:
+        name = wanted.name
+        try:
+            await self._call(self.subscriber.delete_subscription, request={"subscription": name})
+        except DENIED as error:
+            raise SettingsError(
+                [*_faults(found, wanted.topic), f"this identity may not delete {name}: {describe(error)}"]
+            ) from error
+        except exceptions.NotFound:
+            log.debug("another process was faster", action="queue_mended_elsewhere", name=name)
+        await self._create("pubsub.subscriptions.create", name, self.subscriber.create_subscription, wanted)
+        log.warning(
+            "the topic was deleted and made again: the subscription is replaced, and what it held is published again by a sweep",
+            action="queue_mended",
+            name=name,
+        )
+        return wanted
+
+    def _not_allowed_to_look(self, name: str, error: Exception) -> None:
+        if name not in self.unchecked:
+            log.info(
+                "may not look at it, so it is taken to be there (roles/pubsub.viewer would allow to check)",
+                action="queue_unchecked",
+                name=name,
+                error=describe(error),
+            )
+        self.unchecked.add(name)
 
     async def _create(self, permission: str, name: str, create: Callable[..., Awaitable[Any]], wanted: Any) -> None:
         try:
@@ -149,7 +187,7 @@ class Resources:
 
 def _faults(found: Subscription, topic: str) -> list[str]:
     faults = []
-    if found.topic == "_deleted-topic_":
+    if found.topic == DELETED:
         faults.append(f"{found.name} belongs to a topic that was deleted: delete the subscription, it is made anew")
     elif found.topic != topic:
         faults.append(f"{found.name} belongs to {found.topic}, not to {topic}: name another subscription, or that topic")
@@ -158,12 +196,3 @@ def _faults(found: Subscription, topic: str) -> list[str]:
     if found.detached:
         faults.append(f"{found.name} is detached from its topic: delete it, it is made anew")
     return faults
-
-
-def _not_allowed_to_look(name: str, error: Exception) -> None:
-    log.info(
-        "may not look at it, so it is taken to be there (roles/pubsub.viewer would allow to check)",
-        action="queue_unchecked",
-        name=name,
-        error=describe(error),
-    )

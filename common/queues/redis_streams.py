@@ -214,6 +214,22 @@ class RedisQueue:
 
         return await self._call(count)
 
+    async def check(self) -> None:
+        """See common.queues.base.Checked. A group that is made anew begins with what is on the stream."""
+
+        async def look() -> bool:
+            try:
+                groups = await self._redis.xinfo_groups(self._keys.stream)
+            except ResponseError as error:
+                if not _GROUP_GONE.search(str(error)):
+                    raise
+                return False
+            return self._group.encode() in [group["name"] for group in groups]
+
+        if not await self._call(look):
+            log.warning("the consumer group is gone from Redis, making it anew", action="queue_group_made", group=self._group)
+            await self._call(self._make_group)
+
     async def close(self) -> None:
         if self._closed:
             return

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from google.api_core import exceptions
+from google.api_core.exceptions import PermissionDenied
+from google.pubsub_v1 import SubscriberAsyncClient
 from google.pubsub_v1.types import PushConfig, Subscription, Topic
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,6 +24,7 @@ from common.queues import pubsub
 from common.queues.outage import Outage
 from common.queues.pubsub import BYTES_PER_PUBLISH, MOST_PER_PUBLISH, PubSubQueue
 from common.queues.pubsub_resources import RETENTION, Resources, connect
+from publisher.outlet import Outlet
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -117,6 +120,66 @@ async def test_what_is_deleted_in_mid_run_is_made_anew(queue: PubSubQueue) -> No
     await queue.send([b"hello"])
     # Then it works
     assert (await one(queue)).payload == b"hello"
+
+
+@pytest.mark.parametrize("asked", ["sending", "readiness"])
+async def test_a_topic_that_was_made_again_under_a_running_publisher_is_noticed_and_mended(
+    pubsub_host: str, fresh: str, queue: PubSubQueue, lines, asked: str
+) -> None:
+    # Given a publisher at work, and workers that pull
+    outlet = Outlet(functools.partial(PubSubQueue.open, settings_at(pubsub_host, fresh)))
+    await outlet.open()
+    # When somebody deletes the topic and makes it again: publishing works as before, and reaches nobody
+    await queue._publisher.delete_topic(topic=queue._names.topic)
+    await queue._publisher.create_topic(name=queue._names.topic)
+    await queue.send([b"into nothing"])
+    assert await queue.receive(1, 0.5) == []
+    # And the next sweep publishes, or its readiness is asked for
+    if asked == "readiness":
+        await outlet.check()
+    await outlet.send([b"after"])
+    await outlet.send([b"and again"])
+    # Then what is published arrives, and it was said once
+    assert sorted([(await one(queue)).payload, (await one(queue)).payload]) == [b"after", b"and again"]
+    assert [line["name"] for line in lines() if line.get("action") == "queue_mended"] == [queue._names.subscription]
+    await outlet.close()
+
+
+async def test_what_may_not_be_mended_fails_with_what_to_do(
+    pubsub_host: str, fresh: str, queue: PubSubQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a publisher that may look and publish, and not delete
+    outlet = Outlet(functools.partial(PubSubQueue.open, settings_at(pubsub_host, fresh)))
+    await outlet.open()
+
+    async def denied(*_: object, **__: object) -> None:
+        raise PermissionDenied("pubsub.subscriptions.delete")
+
+    monkeypatch.setattr(SubscriberAsyncClient, "delete_subscription", denied)
+    # When its topic is deleted and made again
+    await queue._publisher.delete_topic(topic=queue._names.topic)
+    await queue._publisher.create_topic(name=queue._names.topic)
+    # Then neither is it ready, nor does it publish into nothing, and it says what to do
+    for call in (outlet.check(), outlet.send([b"into nothing"])):
+        with pytest.raises(SettingsError, match="delete the subscription, it is made anew") as refused:
+            await call
+        assert "may not delete" in str(refused.value)
+    await outlet.close()
+
+
+async def test_reports_are_never_deleted_to_mend_their_subscription(pubsub_host: str, fresh: str, queue: PubSubQueue) -> None:
+    # Given a report that nobody has read, and an error topic that is made again
+    await queue.send([b"task"])
+    await (await one(queue)).reject(b"report")
+    await queue._publisher.delete_topic(topic=queue._names.error_topic)
+    await queue._publisher.create_topic(name=queue._names.error_topic)
+    # When the queue is looked at
+    with pytest.raises(SettingsError, match="belongs to a topic that was deleted"):
+        await queue.check()
+    # Then the report is still to be had
+    subscription = queue._names.error_subscription
+    answer = await queue._subscriber.pull(subscription=subscription, max_messages=1)
+    assert [received.message.data for received in answer.received_messages] == [b"report"]
 
 
 async def test_an_acknowledgement_that_comes_too_late_is_not_an_error(pubsub_host: str, fresh: str) -> None:

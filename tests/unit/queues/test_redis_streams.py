@@ -345,3 +345,21 @@ async def test_what_is_sent_at_once_is_bounded(monkeypatch: pytest.MonkeyPatch) 
     # Then no call has more, but for a message that is larger by itself, and none is left out
     assert list(redis_streams._batches(messages)) == [[b"a", b"b", b"c"], [b"d", b"e" * 9], [b"f"], [b"g" * 12], [b"h", b""]]
     assert list(redis_streams._batches([])) == []
+
+
+@pytest.mark.parametrize("lost", ["stream", "group"])
+async def test_a_stream_or_group_that_was_deleted_is_made_again_by_the_publisher(
+    queue: RedisQueue, redis: Any, lines: Any, lost: str
+) -> None:
+    # Given a stream or its group that somebody has deleted, while no worker is there
+    if lost == "stream":
+        await redis.delete(queue._keys.stream)
+    else:
+        await redis.xgroup_destroy(queue._keys.stream, queue._group)
+    # When the publisher looks, twice
+    await queue.check()
+    await queue.check()
+    # Then what it sends arrives, and it was said once
+    await queue.send([b"after"])
+    assert (await one(queue)).payload == b"after"
+    assert [line["group"] for line in lines() if line.get("action") == "queue_group_made"] == [queue._group]
