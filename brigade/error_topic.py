@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from common.queues.base import Delivery, Kept, Queue
     from common.report import Report
     from common.state.flight import Flight
+    from common.state.reported import Reported
 
 log = get_logger(__name__)
 
@@ -149,7 +150,15 @@ def _meant(entry: Entry, selection: Selection) -> bool:
 
 
 async def redrive(
-    errors: Queue, tasks: Queue, flight: Flight, selection: Selection, *, limit: int, dry_run: bool, started: datetime
+    errors: Queue,
+    tasks: Queue,
+    flight: Flight,
+    selection: Selection,
+    *,
+    limit: int,
+    dry_run: bool,
+    started: datetime,
+    reported: Reported | None = None,
 ) -> AsyncIterator[tuple[Entry, Outcome]]:
     """Send the tasks of the reports that are meant to the queue again, at most `limit`. They are failed no more, but in flight.
 
@@ -162,6 +171,7 @@ async def redrive(
             chosen = [entry for entry, outcome in judged if outcome == "sent"][:left]
             left -= len(chosen)
             if chosen and not dry_run:
+                await _unmark(reported, chosen)
                 await _send_again(tasks, flight, chosen, held)
             for entry, outcome in judged:
                 if outcome != "sent":
@@ -212,15 +222,41 @@ async def _send_again(tasks: Queue, flight: Flight, chosen: list[Entry], held: H
         held.pop(id(entry.delivery), None)
 
 
-async def discard(errors: Queue, selection: Selection) -> AsyncIterator[list[Entry]]:
+async def discard(errors: Queue, selection: Selection, reported: Reported | None = None) -> AsyncIterator[list[Entry]]:
     """Take the reports that are meant off the topic for good, and their tasks with them; as they go, page by page."""
     async with _held(errors) as held:
         async for batch in entries(errors, held):
             chosen = [entry for entry in batch if _meant(entry, selection)]
+            await _unmark(reported, chosen)
             await asyncio.gather(*(entry.delivery.ack() for entry in chosen))
             for entry in chosen:
                 held.pop(id(entry.delivery), None)
             yield chosen
+
+
+async def _unmark(reported: Reported | None, chosen: Sequence[Entry]) -> None:
+    """First, so that whatever fails from now on is reported, also when this is interrupted."""
+    if reported is not None:
+        await reported.forget(_objects(chosen))
+
+
+def _objects(chosen: Sequence[Entry]) -> list[tuple[str, str]]:
+    found = [(entry.report.route, entry.report.key) for entry in chosen if entry.report is not None]
+    return [(route, key) for route, key in found if route is not None and key is not None]
+
+
+async def with_history(found: Sequence[Entry], reported: Reported) -> list[Entry]:
+    """The entries with what is known of how often they failed, where the topic itself does not tell."""
+    objects = _objects(found)
+    known: dict[tuple[str | None, str | None], tuple[int, float | None]] = dict(
+        zip(objects, await reported.history(objects), strict=True)
+    )
+    told = []
+    for entry in found:
+        subject = (entry.report.route, entry.report.key) if entry.report is not None else (None, None)
+        times, first = known.get(subject, (1, None))
+        told.append(replace(entry, times=times, first=first))
+    return told
 
 
 async def total(errors: Queue, selection: Selection) -> int:

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from brigade.error_topic import Entry, Outcome, Selection, discard, look, redrive, total
+from brigade.error_topic import Entry, Outcome, Selection, discard, look, redrive, total, with_history
 from brigade.invocation import Invocation, echo_json, examples, pass_invocation, run
 from brigade.services import opened_queue, opened_store
 from common.errors import Category
 from common.queues.registry import open_errors, open_queue
 from common.redaction import printable
 from common.state.flight import Flight
+from common.state.reported import Reported
 from common.telemetry import get_logger
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def discard_errors(
     invocation: Invocation, *, category: str | None, route: str | None, reason: str, yes: bool, as_json: bool
 ) -> None:
     """Take reports off the error topic for good. Their objects stay uncopied, unless a later sweep publishes them again."""
-    settings = invocation.load({"queue"})
+    settings = invocation.load({"queue", "redis"})
     selection = Selection(category, route)
     if not yes:
         click.confirm(f"discard {run(_total(settings, selection)):,} reports?", abort=True, err=True)
@@ -158,7 +159,11 @@ def line(entry: Entry) -> str:
 
 async def _look(settings: Settings, selection: Selection, limit: int) -> list[Entry]:
     async with opened_queue(settings, open_errors(settings)) as queue:
-        return await look(queue, selection, limit)
+        found = await look(queue, selection, limit)
+    if settings.queue.kind == "redis" or not settings.redis.address:
+        return found
+    async with opened_store(settings) as store:
+        return await with_history(found, Reported(store))
 
 
 async def _total(settings: Settings, selection: Selection) -> int:
@@ -168,7 +173,10 @@ async def _total(settings: Settings, selection: Selection) -> int:
 
 async def _discard(settings: Settings, selection: Selection) -> int:
     async with opened_queue(settings, open_errors(settings)) as queue:
-        return sum([len(page) async for page in discard(queue, selection)])
+        if settings.queue.kind == "redis":
+            return sum([len(page) async for page in discard(queue, selection)])
+        async with opened_store(settings) as store:
+            return sum([len(page) async for page in discard(queue, selection, Reported(store))])
 
 
 async def _redrive(settings: Settings, selection: Selection, limit: int, *, dry_run: bool, as_json: bool) -> Counter[Outcome]:
@@ -179,7 +187,9 @@ async def _redrive(settings: Settings, selection: Selection, limit: int, *, dry_
         opened_store(settings) as store,
     ):
         flight, started = Flight(store), datetime.now(UTC)
-        found = redrive(error_topic, tasks, flight, selection, limit=limit, dry_run=dry_run, started=started)
+        found = redrive(
+            error_topic, tasks, flight, selection, limit=limit, dry_run=dry_run, started=started, reported=Reported(store)
+        )
         async for entry, outcome in found:
             counts[outcome] += 1
             if dry_run and outcome == "would_send":

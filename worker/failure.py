@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from common.queues.base import Delivery
     from common.state.cache import Cache
+    from common.state.reported import Reported
     from common.task import Task
     from worker.claim import Claims
     from worker.newcomers import Newcomers
@@ -45,8 +46,11 @@ class Failures:
         random: Callable[[], float],
         now: Callable[[], float],
         newcomers: Newcomers | None = None,
+        reported: Reported | None = None,
     ) -> None:
-        """Without `newcomers` nothing waits for a worker that knows it."""
+        """Without `newcomers` nothing waits for a worker that knows it. `reported` is for an error topic that cannot replace a
+        report by a newer one.
+        """
         self._name = name
         self._cache = cache
         self._claims = claims
@@ -58,6 +62,7 @@ class Failures:
         self._random = random
         self._now = now
         self._newcomers = newcomers
+        self._reported = reported
 
     async def handle(self, delivery: Delivery, task: Task, error: Exception) -> None:
         """Nack a retryable error with a delay; report a permanent one, or one that has used up its attempts, and forget the
@@ -101,7 +106,17 @@ class Failures:
             category=_category(error),
             error=str(error),
         )
+        await self._give_up(delivery, task, error, failed)
+
+    async def _give_up(self, delivery: Delivery, task: Task, error: Exception, failed: int) -> None:
+        """Report the failure, unless it is on the error topic already."""
+        failure = (task.route, task.key, task.version.token, str(_category(error)))
+        if self._reported and await self._reported.again(*failure):
+            await delivery.ack()
+            return
         await delivery.reject(encode(self._report(error, failed, delivery.payload, task)))
+        if self._reported:
+            await self._reported.note(*failure)
 
     async def reject_unreadable(self, delivery: Delivery, error: Malformed, task: Task | None = None) -> None:
         """A message that is no task of ours goes to the error topic as it came. One that a newer worker may know (NotKnownYet)

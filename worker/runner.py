@@ -28,6 +28,7 @@ from common.state.agreements import Agreements
 from common.state.cache import Cache
 from common.state.flight import Flight
 from common.state.holds import Holds
+from common.state.reported import Reported
 from common.state.store import Store
 from common.state.uploads import Uploads
 from common.steps import ignore
@@ -179,6 +180,7 @@ def _assemble(
         random=random.random,
         now=time.time,
         newcomers=Newcomers(shared, settings.worker.unknown_seconds, random=random.random, now=time.time),
+        reported=Reported(store) if settings.queue.kind == "pubsub" else None,
     )
     replicator = Replicator(
         name=name,

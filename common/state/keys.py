@@ -11,6 +11,7 @@ P:{R}:N                    hash    while used    both               bucket N: ob
 P:{R}:workers              hash    for good      worker             worker names: "n"+name -> number, "i"+number -> name
 P:{R}:lease:DIGEST         string  lease         worker             owner of the lease on the object
 P:{R}:begun:DIGEST         hash    7 days        worker             who has begun with an object and was not heard of since
+P:{R}:reported:DIGEST      hash    6 days        worker             a failure that is on Pub/Sub's error topic: what, times, first
 P:{R}:failures:DIGEST      hash    7 days        worker             version -> how often it failed; one version at a time
 P:{R}:upload:DIGEST        hash    7 days        worker             an upload under way: token, version, ... and part -> receipt
 P:{R}:deleting:ID          string  1 hour        publisher          records removed so far by the deletion ID
@@ -141,6 +142,9 @@ class Keys:
 
     def upload(self, route: str, digest: str) -> str:
         return f"{self.route(route)}:upload:{digest}"
+
+    def reported(self, route: str, digest: str) -> str:
+        return f"{self.route(route)}:reported:{digest}"
 
     def jobs(self, route: str) -> str:
         return f"{self.route(route)}:jobs"

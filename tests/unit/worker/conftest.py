@@ -18,6 +18,7 @@ from common.state.cache import Cache
 from common.state.flight import Flight
 from common.state.holds import Holds
 from common.state.jobs import Job, Jobs
+from common.state.reported import Reported
 from common.state.store import Store
 from common.state.uploads import Uploads
 from common.storage import memory
@@ -112,6 +113,8 @@ class World:
         self.writer: Writer = self.destination_writer
         self.redis = redis
         self.now: float = NOW
+        self.marks_reports = False
+        """As with an error topic that cannot replace a report."""
         self.patience = 0.0
         """How long messages that the worker does not know wait, in seconds."""
         self.beside: dict[str, Ends] = {}
@@ -144,6 +147,7 @@ class World:
             random=lambda: 0.5,
             now=now,
             newcomers=Newcomers(Agreements(self.redis), self.patience, random=lambda: 0.5, now=now),
+            reported=Reported(self.redis, now) if self.marks_reports else None,
         )
         return Replicator(
             name=worker,
