@@ -25,6 +25,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from brigade import private
 from common.errors import SettingsError
 from common.state.store import LISTPACK
 
@@ -71,7 +72,8 @@ def claim_directory(directory: Path, pair: Pair) -> None:
     """Make sure that the state in a locked directory is about this pair. Raises SettingsError when it is about another."""
     label = directory / "pair"
     if not label.exists():
-        label.write_text(str(pair), encoding="utf-8")
+        with private.text_file(label) as file:
+            file.write(str(pair))
     elif (known := label.read_text(encoding="utf-8")) != str(pair):
         raise SettingsError([f"{directory} holds the state of another sync ({known}): name another directory with --state-dir"])
 
@@ -93,21 +95,25 @@ def redis_program() -> str:
 
 @contextlib.contextmanager
 def locked(directory: Path) -> Iterator[IO[str]]:
-    """The directory, made if missing, for this process alone. Raises SettingsError that says who has it."""
-    try:
+    """The directory, made if missing, for this process alone; what is in it, for this user alone. Raises SettingsError that says
+    who has it.
+    """
+    with private.usable(directory):
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        file = (directory / "lock").open("a+")
-    except OSError as error:
-        raise SettingsError(
-            [f"{directory}: cannot be used for state ({error.strerror}): name another with --state-dir"]
-        ) from error
+        private.tighten(directory)
+        file = private.text_file(directory / "lock", "a+")
     with file:
         _lock(file, directory)
-        file.seek(0)
-        file.truncate()
-        json.dump({"pid": os.getpid(), "host": socket.gethostname(), "since": datetime.now(UTC).isoformat("T", "seconds")}, file)
-        file.flush()
+        with private.usable(directory):
+            _sign(file)
         yield file
+
+
+def _sign(file: IO[str]) -> None:
+    file.seek(0)
+    file.truncate()
+    json.dump({"pid": os.getpid(), "host": socket.gethostname(), "since": datetime.now(UTC).isoformat("T", "seconds")}, file)
+    file.flush()
 
 
 def _lock(file: IO[str], directory: Path) -> None:
@@ -187,7 +193,7 @@ async def embedded_redis(directory: Path, lock: IO[str]) -> AsyncIterator[Embedd
     with _socket_path(directory) as path:
         path.unlink(missing_ok=True)
         log = directory / "redis.log"
-        with log.open("wb") as output:
+        with private.log_file(log) as output:
             process = await asyncio.create_subprocess_exec(
                 program,
                 *_options(directory, path),
@@ -196,7 +202,7 @@ async def embedded_redis(directory: Path, lock: IO[str]) -> AsyncIterator[Embedd
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 pass_fds=(lock.fileno(),),
-                preexec_fn=ends_with_parent(),
+                preexec_fn=ends_with_parent(umask=0o077),  # what it keeps is as secret as what is in the requests
             )
         server = EmbeddedRedis(process, path)
         try:
@@ -206,8 +212,8 @@ async def embedded_redis(directory: Path, lock: IO[str]) -> AsyncIterator[Embedd
             await server.stop()
 
 
-def ends_with_parent() -> Callable[[], None]:
-    """For `preexec_fn`: the child gets SIGTERM when the process that started it dies, however it dies.
+def ends_with_parent(umask: int | None = None) -> Callable[[], None]:
+    """For `preexec_fn`: the child gets SIGTERM when the process that started it dies, however it dies; with a umask of its own.
 
     Everything that could take a lock is looked up here, before the fork.
     """
@@ -218,6 +224,8 @@ def ends_with_parent() -> Callable[[], None]:
         prctl(_SET_PARENT_DEATH_SIGNAL, int(signal.SIGTERM), 0, 0, 0)
         if os.getppid() != parent:
             os._exit(1)
+        if umask is not None:
+            os.umask(umask)
 
     return prepare
 

@@ -13,7 +13,7 @@ from brigade import progress, sync_run
 from brigade.embedded import Pair, redis_program, state_directory
 from brigade.invocation import Invocation, examples, pass_invocation, run
 from common.config import LogSettings, StoreOptions
-from common.errors import SettingsError
+from common.errors import SettingsError, StateUnavailable
 from common.location import Location, as_utf8, meant
 from common.telemetry import configure
 
@@ -109,7 +109,11 @@ def sync(
     plan = sync_run.Plan(directory=(state_dir or state_directory(environ, pair)).absolute(), pair=pair, environ=environ)
     configure(LogSettings(level="WARNING"))
     with progress.display(as_json=as_json, quiet=quiet) as display:
-        return run(sync_run.run(plan, route, display))
+        try:
+            return run(sync_run.run(plan, route, display))
+        except StateUnavailable as error:
+            text = f"{plan.directory}: the state cannot be kept there: {error}"
+            raise SettingsError([f"{text}; then run the same command again to go on"]) from error
 
 
 def _endpoint(environ: Mapping[str, str], location: Location) -> str | None:

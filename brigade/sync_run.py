@@ -15,7 +15,7 @@ from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from brigade import preflight
+from brigade import preflight, private
 from brigade.embedded import Pair, claim_directory, embedded_redis, locked
 from brigade.error_topic import Selection, forget, look
 from brigade.errors import described, line
@@ -112,10 +112,11 @@ async def run(plan: Plan, route: Mapping[str, Any], display: Display) -> int:
     """The exit code: 0 when everything that is listed is proven to be at the destination, or is left out for a reason. Raises
     SettingsError when nothing could be started.
     """
-    with locked(plan.directory) as lock, plan.log.open("wb") as log:
-        claim_directory(plan.directory, plan.pair)
-        plan.config.touch(mode=0o600)
-        plan.config.write_text(route_as_toml(route), encoding="utf-8")
+    with locked(plan.directory) as lock, private.log_file(plan.log) as log:
+        with private.usable(plan.directory):
+            claim_directory(plan.directory, plan.pair)
+            plan.config.touch(mode=0o600)
+            plan.config.write_text(route_as_toml(route), encoding="utf-8")
         configure(plan.settings("unix:///not/started/yet").log, OwnLog(log, Notes(display.note, "publisher")))
         await preflight.check(plan.settings("unix:///not/started/yet"))
         async with embedded_redis(plan.directory, lock) as redis, AsyncExitStack() as stack:
@@ -128,7 +129,8 @@ async def run(plan: Plan, route: Mapping[str, Any], display: Display) -> int:
             stack.push_async_callback(tasks.close)
             await _try_failed_again(errors, Cache(store), Flight(store), display)
             notes = Notes(display.note, "worker")
-            workers = await WorkerChild.start(plan.environment(redis.address), settings.worker.processes, log, notes)
+            environ = {**plan.environment(redis.address), "BRIGADE_REDIS_PATIENCE": "0"}  # when to give up is decided here
+            workers = await WorkerChild.start(environ, settings.worker.processes, log, notes)
             stack.push_async_callback(workers.stop, settings.worker.grace_seconds + 15)
             sync = _Sync(settings, Jobs(store), tasks, display, plan.environ)
             try:
@@ -278,7 +280,7 @@ async def _conclude(sync: _Sync, errors: Queue, display: Display, plan: Plan) ->
     display.show(sync.last)
     failures = await look(errors, Selection(), LISTED_FAILURES)
     total = max(len(failures), await errors.backlog() or 0)
-    with plan.failures.open("w", encoding="ascii") as file:
+    with private.text_file(plan.failures) as file:
         for number, entry in enumerate(failures):
             file.write(json.dumps(described(entry)) + "\n")
             if number < SHOWN_FAILURES:

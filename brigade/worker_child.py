@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -69,9 +70,9 @@ class WorkerChild:
         await self._reading.finish()
 
     def kill(self) -> None:
-        """At once. What was under way is done again next time."""
+        """At once, with the worker processes that it has started. What was under way is done again next time."""
         if self._process.returncode is None:
-            self._process.kill()
+            os.killpg(self._process.pid, signal.SIGKILL)  # it leads a session of its own
 
 
 async def _bring_home(stream: asyncio.StreamReader | None, file: BinaryIO, notes: Notes) -> None:

@@ -52,7 +52,8 @@ class Leadership:
         self._clock = clock
         self._sleep = sleep
         self._until = float("-inf")
-        self._said = False
+        self._said: int | None = None
+        """The term that the log has heard of, while it lasts."""
         self.term = 0
 
     def held(self, term: int | None = None) -> bool:
@@ -81,12 +82,13 @@ class Leadership:
         if term:
             self.term = term
         self._until = asked + self._seconds if term else float("-inf")
-        self._say()
+        self._say(other=not term)
 
-    def _say(self) -> None:
-        now = self.held()
-        if now and not self._said:
-            log.info("this publisher leads: it scans", action="leader_began", term=self.term)
-        if self._said and not now:
-            log.warning("another publisher leads now", action="leader_ended", term=self.term)
+    def _say(self, *, other: bool) -> None:
+        now = self.term if self.held() else None
+        if self._said is not None and now != self._said:
+            silence = "Redis did not answer for longer than the lead lasts: scans stop until this publisher leads again"
+            log.warning("another publisher leads now" if other else silence, action="leader_ended", term=self._said)
+        if now is not None and now != self._said:
+            log.info("this publisher leads: it scans", action="leader_began", term=now)
         self._said = now

@@ -11,6 +11,7 @@ import multiprocessing.connection
 import os
 import signal
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from common.errors import SettingsError
@@ -68,15 +69,25 @@ class _Parent:
     def run(self) -> int:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._stop())
-        self._children = [self._start() for _ in range(self._count)]
+        while len(self._children) < self._count and not self._stopping.is_set():
+            self._children.append(self._start())
+        if self._stopping.is_set():  # the signal came while a child was made: that one has not heard of it
+            self._stop()
         while not self._stopping.is_set():
             multiprocessing.connection.wait([child.sentinel for child in self._children], timeout=1.0)
             self._replace_the_dead()
-        for child in self._children:
-            child.join(self._settings.worker.grace_seconds + 10)
-            if child.is_alive():
-                child.kill()
+        self._wait_for_all(self._settings.worker.grace_seconds + 10)
         return self._exit_code
+
+    def _wait_for_all(self, seconds: float) -> None:
+        """One deadline for all of them, however many there are; then they are killed."""
+        deadline = time.monotonic() + seconds
+        for child in self._children:
+            child.join(max(0.0, deadline - time.monotonic()))
+        for child in self._children:
+            if child.is_alive():
+                log.error("a worker process did not stop in time and is killed", action="worker_killed", pid=child.pid)
+                child.kill()
 
     def _start(self) -> BaseProcess:
         child = self._context.Process(target=_child, args=(self._settings, self._on_step), name="brigade-worker")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 
@@ -158,3 +159,30 @@ async def test_giving_up_frees_the_lock_only_when_it_is_ours() -> None:
     # Then it leads no more, and freed the lock once
     assert not leadership.held()
     assert lock.given_up == 1
+
+
+async def test_a_silent_redis_is_not_taken_for_another_publisher(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given the only publisher, and a Redis that is frozen for longer than the lead lasts
+    said: list[tuple[str, str]] = []
+
+    def say(text: str, *, action: str, term: int) -> None:
+        said.append((action, text))
+
+    monkeypatch.setattr("publisher.leadership.log", SimpleNamespace(info=say, warning=say))
+    leadership, *_ = lead(True, 31.0, True)
+    with pytest.raises(asyncio.CancelledError):
+        await leadership.keep()
+    # Then the log says so, and that it leads again
+    assert [action for action, _ in said] == ["leader_began", "leader_ended", "leader_began"]
+    assert "Redis did not answer" in said[1][1]
+    assert "another" not in said[1][1]
+
+
+async def test_another_publisher_is_said_to_be_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    log = SimpleNamespace(info=lambda *_, **__: None, warning=lambda text, **_: said.append(text))
+    monkeypatch.setattr("publisher.leadership.log", log)
+    leadership, *_ = lead(True, False)
+    with pytest.raises(asyncio.CancelledError):
+        await leadership.keep()
+    assert said == ["another publisher leads now"]
