@@ -115,6 +115,8 @@ class CdnReader:
         self._transport = transport
         self._rest = rest or Rest()
         self._looked: OrderedDict[str, StoredObject] = OrderedDict()
+        self._begun: OrderedDict[tuple[str, str], bool] = OrderedDict()
+        """Versions of which a first part has been asked for; True once that has happened before."""
 
     async def stat(self, key: str) -> StoredObject | None:
         found = await self._s3.stat(key)
@@ -137,7 +139,11 @@ class CdnReader:
 
     async def read(self, key: str, span: Span | None, version: Version | None) -> Content:
         due = await self._due(key, span, version)
-        if due is not None:
+        if due is not None and span is not None and self._is_begun_anew(key, span, due):
+            again = Declined(Reason.CORRUPT, "its parts were begun again, as they are when they were not the object together")
+            if span.start == 0:
+                self.tally.decline(key, again)
+        elif due is not None:
             try:
                 data = await self._from_edge(key, span, due)
             except Declined as declined:
@@ -150,6 +156,18 @@ class CdnReader:
     async def close(self) -> None:
         self.tally.close()
         await self._s3.close()
+
+    def _is_begun_anew(self, key: str, span: Span, due: StoredObject) -> bool:
+        """Whether this version is read in parts for a second time. A range has no checksum of its own: what an edge has wrong is
+        noticed when all parts have come, and the edge would answer the same once more.
+        """
+        place = (key, due.version.token)
+        if span.start == 0:
+            self._begun[place] = place in self._begun
+            self._begun.move_to_end(place)
+            if len(self._begun) > REMEMBERED:
+                self._begun.popitem(last=False)
+        return self._begun.get(place, False)
 
     async def _due(self, key: str, span: Span | None, version: Version | None) -> StoredObject | None:
         """What the edge has to bring; None when S3 has to answer: it holds no such version, or the answer would be too large."""

@@ -541,3 +541,24 @@ async def test_listings_and_looks_are_s3s(world: World) -> None:
     assert world.bucket.asked == ["list", "stat", "close"]
     assert world.edge.paths == []
     assert world.reader.limits == world.bucket.limits
+
+
+async def test_an_object_whose_parts_are_begun_again_comes_from_s3(world: World) -> None:
+    # Given an object that is read in parts through the edge, of which nobody can tell a part's bytes
+    version = world.put("film")
+    halves = Span(0, 5000), Span(5000, len(DATA))
+    for span in halves:
+        await world.reader.read("film", span, version)
+    assert "read" not in world.bucket.asked
+
+    # When it is begun again, because the parts together were not the object, then S3 is asked for all of it, and that is counted
+    for span in halves:
+        assert (await world.reader.read("film", span, version)).data == DATA[span.start : span.end]
+    assert world.bucket.asked.count("read") == 2
+    assert world.declined == {Reason.CORRUPT: 1}
+
+    # And another version of it, or another object, comes from the edge
+    for key, newer in (("film", world.put("film", DATA[::-1])), ("other", world.put("other"))):
+        for span in halves:
+            await world.reader.read(key, span, newer)
+    assert world.bucket.asked.count("read") == 2
