@@ -63,7 +63,10 @@ def list_errors(invocation: Invocation, *, category: str | None, route: str | No
             click.echo(line(entry))
     if not as_json:
         more = ", there may be more: --limit" if len(found) == limit else ""
-        click.echo(f"{len(found)} shown{more}" if found else "nothing here", err=True)
+        seen = (
+            "" if settings.queue.kind == "redis" else ", among what Pub/Sub has handed out just now; what others hold is not seen"
+        )
+        click.echo(f"{len(found)} shown{more}{seen}" if found else f"nothing here{seen}", err=True)
 
 
 @errors.command(

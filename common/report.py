@@ -67,7 +67,7 @@ def encode(report: Report) -> bytes:
 
 
 def subject(message: bytes) -> bytes:
-    """20 bytes for what a report is about: the object of a route, or else the message that was no task. Of two reports about one
+    """12 bytes for what a report is about: the object of a route, or else the message that was no task. Of two reports about one
     subject the newer says it all.
     """
     try:
@@ -77,7 +77,7 @@ def subject(message: bytes) -> bytes:
     else:
         known = report.route is not None and report.key is not None
         about = [report.route, report.key] if known else ["no task", report.payload.decode("latin-1")]
-    return hashlib.sha1(json.dumps(about).encode("ascii"), usedforsecurity=False).digest()
+    return hashlib.sha1(json.dumps(about).encode("ascii"), usedforsecurity=False).digest()[:12]
 
 
 def decode(message: bytes) -> Report:

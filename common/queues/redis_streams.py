@@ -51,7 +51,7 @@ class Keys:
     stream   stream  {entry: payload, and attempts where it was handed back before}; one consumer group, the subscription
     delayed  zset    {"<attempts> <id> <payload>": due, unix ms}
     errors   stream  the rejected: the `stream` of the errors queue; one entry for each object and route, with `times` and `first`
-    subjects hash    {what a report is about: its entry}
+    subjects hashes  1,024 of them, SUBJECTS:N: {what a report is about: its entry}
     """
 
     stream: str
@@ -131,7 +131,7 @@ class RedisQueue:
         filing = (_SCRIPTS / "_file.lua").read_bytes()
         self._settle_script = redis.register_script(filing + (_SCRIPTS / "settle.lua").read_bytes())
         self._report_script = redis.register_script(filing + (_SCRIPTS / "send_reports.lua").read_bytes())
-        self._drop_script = redis.register_script((_SCRIPTS / "drop_reports.lua").read_bytes())
+        self._drop_script = redis.register_script(filing + (_SCRIPTS / "drop_reports.lua").read_bytes())
         self._leave_script = redis.register_script((_SCRIPTS / "leave.lua").read_bytes())
         self._settling: Batcher[tuple[str, bytes, int, bytes], None] = Batcher(self._settle, most=SETTLE_AT_ONCE, under_way=2)
         self._pulling = Pulling(self._pull)

@@ -1,6 +1,6 @@
 -- Puts reports on the stream of the errors (see _file.lua).
--- KEYS 1 stream   2 subjects (hash)
--- ARGV messages: 20 bytes that name the subject, then the report
+-- KEYS 1 stream   2 subjects (see _file.lua)
+-- ARGV messages: 12 bytes that name the subject, then the report
 -- Reply: how many there were. Again: each counts once more.
 
 local clock = redis.call('TIME')

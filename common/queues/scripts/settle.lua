@@ -3,12 +3,12 @@
 -- KEYS[1]  stream     the queue
 -- KEYS[2]  zset       delayed messages (see take.lua)
 -- KEYS[3]  stream     the errors
--- KEYS[4]  hash       their subjects (see _file.lua)
+-- KEYS[4]  hashes     their subjects (see _file.lua)
 -- ARGV     group, consumer, then four for each delivery: verb, id, delivery count, and
 --            ack     ""
 --            extend  ""
 --            nack    delay in ms
---            reject  20 bytes that name its subject, then the report
+--            reject  12 bytes that name its subject, then the report
 --
 -- A delivery is still its holder's when the pending list names this consumer and this delivery count: after a lease has run out
 -- the same message may be with another consumer, or with the same one a second time. Only ack takes effect even then: the

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import time
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -200,6 +202,43 @@ def test_no_job_yet_says_how_to_get_one(environ, brigade):
     answer = brigade("jobs", "list", **environ)
     assert (answer.code, answer.out) == (0, "")
     assert "brigade publish" in answer.err
+
+
+def test_errors_are_discarded_with_a_reason_once_the_number_was_confirmed(settings, environ, brigade, monkeypatch):
+    # Given reports of two kinds, one object of which failed twice
+    async def reject():
+        errors = await open_errors(settings)
+        fixed: dict[str, Any] = {
+            "attempts": 1,
+            "worker": "w",
+            "queued": None,
+            "failed": datetime.now(UTC),
+            "route": "photos",
+            "payload": b"task",
+        }
+        for key, category in [("k0", "archived"), ("k1", "archived"), ("k1", "archived"), ("k2", "forbidden")]:
+            await errors.send([encode(Report(category=category, message="no", key=key, **fixed))])
+        await errors.close()
+
+    asyncio.run(reject())
+    listed = [json.loads(line) for line in brigade("errors", "list", "--json", **environ).out.splitlines()]
+    assert [(entry["key"], entry["times"]) for entry in listed] == [("k0", 1), ("k1", 2), ("k2", 1)]
+    assert "reported 2 times since" in brigade("errors", "list", **environ).out
+
+    # When some are to be discarded, and nobody confirms it
+    monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
+    asked = brigade("errors", "discard", "--category", "archived", "--reason", "stay in Glacier", **environ)
+
+    # Then they were counted, and nothing has happened
+    assert asked.code == 1
+    assert "discard 2 reports?" in asked.err
+    assert len(brigade("errors", "list", **environ).out.splitlines()) == 3
+
+    # And when it is confirmed, they are gone, and no other
+    done = brigade("errors", "discard", "--category", "archived", "--reason", "stay in Glacier", "--yes", "--json", **environ)
+    assert json.loads(done.out) == {"discarded": 2, "reason": "stay in Glacier"}
+    (line,) = brigade("errors", "list", "--json", **environ).out.splitlines()
+    assert json.loads(line)["key"] == "k2"
 
 
 def test_errors_are_listed_and_sent_again(settings, environ, brigade):
