@@ -37,6 +37,7 @@ COMMANDS = {
     "health": "health",
     "jobs": "jobs",
     "publish": "publish",
+    "services": "abilities",
     "sync": "sync",
     "work": "work",
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from common.state.findings import Findings
 from common.state.keys import digest, text_bytes
 from common.storage.shared import BURST, WEEK, Parking
 
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from common.state.store import Store
+    from common.storage.abilities import Finding
 
 
 class Agreements:
@@ -44,6 +46,12 @@ class Agreements:
     async def parked(self, route: str) -> Parking | None:
         (found,) = await self._store.send([("HGETALL", self._store.keys.parked(route))])
         return parking(found)
+
+    async def findings(self, service: str) -> Mapping[str, Finding]:
+        return await Findings(self._store).of(service)
+
+    async def found(self, service: str, ability: str, finding: Finding) -> None:
+        await Findings(self._store).put(service, ability, finding)
 
     def _agreed(self, name: str) -> str:
         return self._store.keys.agreed(digest(text_bytes(name)).hex())

@@ -27,6 +27,7 @@ P:{R}:parked               hash    8 days        worker             a route that
 P:agreed:DIGEST            string  30 min-7 days worker             what workers agreed on: the id of a new file or folder,
                                                                     when an unknown route was first met
 P:budget:NAME              hash    while used    both               requests that a user of a service may still make: left, at
+P:services                 hash    for good      both               service, NUL, ability -> what was found: kept, how, at
 P:leader:NAME              string  lease         publisher          owner of the leadership NAME
 P:leader:NAME:term         string  for good      publisher          how often it has been taken
 P:format                   string  for good      both               number of the format of all this (formats.py)
@@ -169,6 +170,9 @@ class Keys:
 
     def probe(self) -> str:
         return f"{self.prefix}:probe"
+
+    def services(self) -> str:
+        return f"{self.prefix}:services"
 
     def leader(self, name: str) -> str:
         return f"{self.prefix}:leader:{name}"

@@ -213,7 +213,10 @@ class RangesReader(Reader, Protocol):
 class Writer(Protocol):
     """One destination location."""
 
-    limits: Limits
+    @property
+    def limits(self) -> Limits:
+        """`preconditions` may change while a service is found out; everything else stays."""
+        ...
 
     async def stat(self, key: str) -> StoredObject | None:
         """The object as it is now, with headers and checksum where the service has one; None if there is none."""

@@ -114,7 +114,8 @@ class GcsReader:
 
     async def divisible(self, after: str | None, keys: Sequence[str]) -> bool:
         if self._divisible is None:
-            self._divisible = self._client.at_google or await begins_anywhere(partial(first_key, self._client), after, keys)
+            known = self._client.at_google
+            self._divisible = known or bool(await begins_anywhere(partial(first_key, self._client), after, keys))
         return self._divisible
 
     async def indivisible(self) -> None:

@@ -36,7 +36,9 @@ class Backend(Protocol):
 
 
 class SharingBackend(Protocol):
-    """The module of a backend whose workers tell each other what they do, because the service cannot keep them apart."""
+    """The module of a backend whose workers tell each other what they do, because the service cannot keep them apart, or what
+    they have found out of it.
+    """
 
     def reader(
         self, location: Location, options: StoreOptions, settings: Settings, transport: Transport, shared: Shared | None = None
@@ -60,7 +62,7 @@ BACKENDS: dict[str, Backend] = {
 }
 
 
-SHARING: dict[str, SharingBackend] = {"gdrive": gdrive}
+SHARING: dict[str, SharingBackend] = {"gdrive": gdrive, "s3": s3}
 
 
 def _as_it_is_reader(reader: Reader) -> Reader:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         Body,
         ChangesReader,
         Content,
+        Limits,
         Page,
         PartReceipt,
         Precondition,
@@ -177,9 +178,13 @@ class RetryingWriter:
     """A writer whose passing faults are retried, and whose uploads are too. Closing it closes the writer inside."""
 
     def __init__(self, inner: Writer, retrier: Retrier) -> None:
-        self.limits = inner.limits
         self._inner = inner
         self._retrier = retrier
+
+    @property
+    def limits(self) -> Limits:
+        """What the service does may be found out on the way."""
+        return self._inner.limits
 
     async def stat(self, key: str) -> StoredObject | None:
         return await self._retrier.call("stat", key, lambda: self._inner.stat(key))

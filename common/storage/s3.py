@@ -16,6 +16,7 @@ from common.errors import (
     Unavailable,
 )
 from common.storage import proof
+from common.storage.abilities import Ability
 from common.storage.base import LARGEST_READ, MIB, TIB, Content, Limits
 from common.storage.s3_client import S3Client
 from common.storage.s3_headers import is_md5, kept, stored, to_store
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from common.location import Location
     from common.objects import Span, StoredObject, Version
     from common.storage.base import Page, Reader, Writer
+    from common.storage.shared import Shared
     from common.transport.http import Response, Transport
 
 LIMITS = Limits(
@@ -47,28 +49,31 @@ LIMITS = Limits(
 _TOTAL = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 
 
-def reader(location: Location, options: StoreOptions, settings: Settings, transport: Transport) -> Reader:
+def reader(
+    location: Location, options: StoreOptions, settings: Settings, transport: Transport, shared: Shared | None = None
+) -> Reader:
     def open_reader(at: Location) -> S3Reader:
-        return S3Reader(S3Client(at, options, settings, transport))
+        return S3Reader(S3Client(at, options, settings, transport, shared))
 
     if options.inventory is None:
         return open_reader(location)
     return InventoryReader(open_reader(location), Inventory(options.inventory, location, open_reader))
 
 
-def writer(location: Location, options: StoreOptions, settings: Settings, transport: Transport) -> Writer:
-    client = S3Client(location, options, settings, transport)
-    believed = client.dialect.believed
-    limits = replace(LIMITS, preconditions=believed, compares_bytes=believed)
-    return S3Writer(client, limits, to_store(options))
+def writer(
+    location: Location, options: StoreOptions, settings: Settings, transport: Transport, shared: Shared | None = None
+) -> Writer:
+    return S3Writer(S3Client(location, options, settings, transport, shared), LIMITS, to_store(options))
 
 
-async def ready(location: Location, options: StoreOptions, settings: Settings, transport: Transport) -> None:
+async def ready(
+    location: Location, options: StoreOptions, settings: Settings, transport: Transport, shared: Shared | None = None
+) -> None:
     """Raises ObjectError where nothing could be written: no such bucket, no or wrong credentials, nobody who answers.
 
     Whether these credentials may write can only be found out by writing. That they may not list says nothing about it.
     """
-    client = S3Client(location, options, settings, transport)
+    client = S3Client(location, options, settings, transport, shared)
     query = [("list-type", "2"), ("max-keys", "1"), ("prefix", client.prefix)]
     response = await client.send("GET", None, query=query, expect=MIB)
     if response.status == 200:
@@ -85,7 +90,6 @@ class S3Reader:
 
     def __init__(self, client: S3Client) -> None:
         self._client = client
-        self._divisible: bool | None = None
 
     async def stat(self, key: str) -> StoredObject | None:
         return await self._client.head(key)
@@ -94,14 +98,19 @@ class S3Reader:
         return pages(self._client, after)
 
     async def divisible(self, after: str | None, keys: Sequence[str]) -> bool:
-        if self._divisible is None:
-            self._divisible = self._client.dialect.believed or await begins_anywhere(
-                partial(first_key, self._client), after, keys
-            )
-        return self._divisible
+        abilities, ability = self._client.abilities, Ability.START_ANYWHERE
+        await abilities.refresh()
+        async with abilities.question(ability) as asked:
+            if asked and (kept := await begins_anywhere(partial(first_key, self._client), after, keys)) is not None:
+                how = "asked to begin behind texts that are no keys, it began with what follows them"
+                await abilities.found(
+                    ability, kept=kept, how=how if kept else "asked to begin behind a text, it left something out"
+                )
+        return abilities.keeps(ability)
 
     async def indivisible(self) -> None:
-        self._divisible = False
+        how = "a range that began behind a text lacked keys that the one before it went on to"
+        await self._client.abilities.found(Ability.START_ANYWHERE, kept=False, how=how)
 
     async def read(self, key: str, span: Span | None, version: Version | None) -> Content:
         headers: list[tuple[str, str]] = []

@@ -5,6 +5,7 @@ Codes: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from common.advice import set_option
@@ -25,11 +26,13 @@ from common.errors import (
     Unavailable,
     UploadLost,
 )
+from common.storage.abilities import Abilities, Ability
 from common.storage.s3_answer import said
 from common.storage.s3_dialect import dialect
 from common.storage.s3_endpoint import S3Endpoint
-from common.storage.s3_headers import stored
+from common.storage.s3_headers import etag, stored
 from common.storage.s3_spelling import Spelt
+from common.storage.shared import Alone
 from common.transport.http import Response, retry_after
 
 if TYPE_CHECKING:
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
     from common.config import Settings, StoreOptions
     from common.location import Location
     from common.objects import StoredObject
+    from common.storage.shared import Shared
     from common.transport.http import Transport
 
 _CODES: dict[str, type[ObjectError]] = {
@@ -101,15 +105,31 @@ _TOO_NEW = f"if this service knows no conditions on writes or no checksums, {set
 _SILENT_400 = "expired credentials, or an object under a key of its owner's (SSE-C), which nobody else can read"
 
 
+_SIZE = re.compile(r"bytes (?:0-0|\*)/(\d{1,19})")
+
+
+def refuses_headers(response: Response) -> bool:
+    """Whether a request was refused for headers that the service does not know."""
+    return response.status == 501 or (response.status == 400 and b"nsupported header" in response.body)
+
+
 class S3Client:
     """One bucket at one endpoint. `send` signs; it never raises for a status, `failure` turns one into our error."""
 
-    def __init__(self, location: Location, options: StoreOptions, settings: Settings, transport: Transport) -> None:
+    def __init__(
+        self,
+        location: Location,
+        options: StoreOptions,
+        settings: Settings,
+        transport: Transport,
+        shared: Shared | None = None,
+    ) -> None:
         self.bucket = location.bucket
         self.prefix = location.prefix
         self._endpoint = S3Endpoint(location.bucket, options, settings, transport)
         self.dialect = dialect(options, at_aws=self._endpoint.at_aws)
         self._payer = [("x-amz-request-payer", "requester")] if options.requester_pays else []
+        self.abilities = Abilities(self._endpoint.service, self.dialect.given, shared or Alone())
         self.spelt = Spelt(self._exists)
 
     async def send(
@@ -148,8 +168,24 @@ class S3Client:
             return None
         if response.status != 200:
             raise self.failure(response, "look at", key)
-        size = int(response.headers.get("content-length", 0))
+        length = response.headers.get("content-length", "")
+        size = int(length) if length.isascii() and length.isdecimal() else await self._size(key, response)
         return stored(key, size, response.headers, believed=self.dialect.believed)
+
+    async def _size(self, key: str, looked: Response) -> int:
+        """Of an object of which a HEAD does not tell it, as behind a proxy that compresses: a range tells the whole's."""
+        name = f"s3://{self.bucket}/{self.prefix}{key}"
+        response = await self.send("GET", key, headers=[("range", "bytes=0-0")], expect=1)
+        if response.status not in (200, 206, 416):
+            raise self.failure(response, "look at", key)
+        if etag(response.headers.get("etag", "")) != etag(looked.headers.get("etag", "")) and response.status != 416:
+            raise Unavailable(f"cannot look at {name!r}: it changes while it is looked at")
+        told = _SIZE.fullmatch(response.headers.get("content-range", ""))
+        if told is None and response.status == 200:
+            return len(response.body)
+        if told is None:
+            raise Refused(f"cannot look at {name!r}: the service tells its size neither when it is asked for it nor with a range")
+        return int(told[1])
 
     async def _exists(self, whole_key: str) -> bool:
         response = await self._send("HEAD", whole_key)
@@ -170,7 +206,7 @@ class S3Client:
         advice = f"; {_ADVICE[kind]}" if kind in _ADVICE else ""
         if code in _BY_CODE:
             advice = f"; {_BY_CODE[code]}"
-        if self.dialect.extended and (response.status == 501 or b"nsupported header" in response.body):
+        if not self.abilities.lacks(Ability.NEW_HEADERS) and refuses_headers(response):
             advice = f"; {_TOO_NEW}"
         elsewhere = response.headers.get("x-amz-bucket-region") or told.get("Region", "")
         if elsewhere and elsewhere != self._endpoint.region and kind in (LocationMissing, Unauthenticated):

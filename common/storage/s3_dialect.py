@@ -6,10 +6,12 @@ that late (MinIO, Ceph, R2), in part, or not at all; some ignore such headers wi
 - `aws`: conditions and CRC32C are sent, and the answer is proof: no other request is needed for an object. For AWS, and for
   services that are known to do the same.
 - `basic`: neither is sent. The destination is looked at before each write and after it.
-- `auto`: `aws` at AWS. Anywhere else both are sent, because they may help, and the destination is looked at before each write
-  all the same, and after it unless the answer repeats the CRC32C; that of an object put in parts is not believed.
+- `auto`: `aws` at AWS. Anywhere else both are sent, and what the service does with them is asked with its first writes
+  (`s3_questions`) and remembered (`abilities`). Until it is known to keep conditions the destination is looked at before each
+  write all the same, and after it unless the answer repeats the CRC32C; that of an object put in parts is not believed.
 
-Whoever is not believed is sent Content-MD5 as well, which every S3 compares; AWS is not, because it costs an MD5 of every byte.
+A service that is not known to compare a CRC32C is sent Content-MD5 as well, which every S3 compares; it costs an MD5 of every
+byte.
 Without conditions two writers of one object may both write: the workers' claims make that rare, and the last one wins, whole.
 """
 
@@ -18,7 +20,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from common.storage.abilities import Ability
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from common.config import StoreOptions
 
 
@@ -30,9 +36,11 @@ class Dialect:
     believed: bool
 
     @property
-    def md5(self) -> bool:
-        """Content-MD5 is sent."""
-        return not self.believed
+    def given(self) -> Mapping[Ability, bool]:
+        """What is not asked of the service."""
+        if self.believed:
+            return dict.fromkeys(Ability, True)
+        return {} if self.extended else dict.fromkeys(set(Ability) - {Ability.START_ANYWHERE}, False)
 
 
 AWS = Dialect(extended=True, believed=True)

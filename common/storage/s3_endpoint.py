@@ -79,6 +79,11 @@ class S3Endpoint:
         return self._place.at_aws
 
     @property
+    def service(self) -> str:
+        """Of all buckets there. For people, and to remember what the service does."""
+        return self._place.origin.replace(f"//{self._bucket}.", "//", 1)
+
+    @property
     def url(self) -> str:
         """Of the bucket. For people."""
         return f"{self._place.origin}{self._place.root}"

@@ -150,13 +150,12 @@ def from_wire(wire: Mapping[str, str]) -> Headers:
 
 def stored(key: str, size: int, wire: Mapping[str, str], *, believed: bool = False) -> StoredObject:
     """The object that the headers of a GET or HEAD describe. `believed`: see whole_crc32c."""
-    version_id = wire.get("x-amz-version-id")
     modified = wire.get("last-modified")
     tags = wire.get("x-amz-tagging-count", "")
     return StoredObject(
         key=key,
         size=size,
-        version=Version(etag(wire.get("etag", "")), version_id if version_id != "null" else None),
+        version=version_of(etag(wire.get("etag", "")), wire),
         modified=_date(modified) if modified else None,
         headers=from_wire(wire),
         crc32c=whole_crc32c(wire, believed=believed),
@@ -167,6 +166,12 @@ def stored(key: str, size: int, wire: Mapping[str, str], *, believed: bool = Fal
         tags=int(tags) if tags.isdecimal() else 0,
         uncarried=uncarried(wire),
     )
+
+
+def version_of(token: str, wire: Mapping[str, str]) -> Version:
+    """With the id that the answer says, where the bucket keeps versions."""
+    version_id = wire.get("x-amz-version-id")
+    return Version(token, version_id if version_id != "null" else None)
 
 
 def etag(value: str) -> str:

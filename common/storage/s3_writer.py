@@ -1,6 +1,6 @@
 """S3, and what speaks its protocol, as a destination.
 
-What of AWS's newer protections a service is sent, and what of them it is believed to keep, is `s3_dialect`'s business.
+What of AWS's newer protections a service is sent, and what of them it is known to keep, is `s3_dialect`'s business.
 Conditions: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html. A 412 says that the condition does not
 hold, a 404 that what was to be replaced is gone (which comes to the same), a 409 that somebody was in the way: then a put may be
 repeated, and an upload in parts must be begun anew.
@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
-from xml.sax.saxutils import escape
 
 from common.checksums import as_text
 from common.errors import (
@@ -25,13 +23,15 @@ from common.errors import (
     Refused,
     SourceMissing,
     Unavailable,
-    UploadLost,
 )
-from common.objects import StoredObject, Version
-from common.storage import proof
-from common.storage.base import MIB, Absent, Matches, PartReceipt
+from common.objects import StoredObject
+from common.storage import proof, s3_client, s3_questions
+from common.storage.abilities import Ability
+from common.storage.base import MIB, Absent, Matches
 from common.storage.names import SOURCE_VERSION
-from common.storage.s3_headers import crc32c_of, etag, to_wire, whole_crc32c
+from common.storage.s3_answer import said
+from common.storage.s3_headers import etag, to_wire, version_of, whole_crc32c
+from common.storage.s3_upload import S3Upload
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,9 +44,6 @@ if TYPE_CHECKING:
 LONGEST_KEY = 1024
 """Bytes of UTF-8: https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html"""
 
-_UPLOAD_ID = re.compile(rb"<UploadId>([^<]{1,1024})</UploadId>")
-_ETAG = re.compile(rb"<ETag>([^<]{1,200})</ETag>")
-_WHOLE = re.compile(rb"<ChecksumCRC32C>([^<]{1,40})</ChecksumCRC32C>.*<ChecksumType>FULL_OBJECT</ChecksumType>", re.DOTALL)
 _CHECKSUM = [("x-amz-checksum-algorithm", "CRC32C"), ("x-amz-checksum-type", "FULL_OBJECT")]
 
 
@@ -54,59 +51,115 @@ class S3Writer:
     """`storing`: headers that say how every object is to be stored (`s3_headers.to_store`)."""
 
     def __init__(self, client: S3Client, limits: Limits, storing: Sequence[tuple[str, str]] = ()) -> None:
-        self.limits = limits
-        self._client = client
+        self.client = client
+        self._limits = {
+            (conditions, bytes_): replace(limits, preconditions=conditions, compares_bytes=bytes_)
+            for conditions in (False, True)
+            for bytes_ in (False, True)
+        }
         self._storing = storing
+
+    @property
+    def limits(self) -> Limits:
+        keeps = self.client.abilities.keeps
+        return self._limits[keeps(Ability.CONDITIONS), keeps(Ability.CHECKSUMS) and keeps(Ability.PART_CHECKSUMS)]
 
     async def stat(self, key: str) -> StoredObject | None:
         self._check(key)
-        return await self._client.head(key)
+        await self.client.abilities.refresh()
+        return await self.client.head(key)
 
     async def put(self, key: str, body: Body, precondition: Precondition) -> StoredObject:
-        md5 = self.md5(body.data)
-        headers = [*self._described(key, body.headers), *self.integrity(body.crc32c, md5), *self.condition(precondition)]
-        response = await self._client.send("PUT", key, headers=headers, body=body.data)
-        if response.status != 200:
+        await self.client.abilities.refresh()
+        written, echoed = await self._put(key, body, precondition)
+        return await s3_questions.ask(self, key, body, written, echoed=echoed)
+
+    async def _put(self, key: str, body: Body, precondition: Precondition) -> tuple[StoredObject, bool]:
+        """The object, and whether the answer has repeated its CRC32C."""
+        abilities = self.client.abilities
+        abilities.rest(Ability.CONDITIONS)
+        trusted = abilities.rest(Ability.CHECKSUMS)
+        md5 = None if trusted else self.md5(body.data)
+        response = await self.send(key, body, precondition, body.crc32c, md5)
+        if s3_client.refuses_headers(response) and not self.limits.preconditions and not abilities.lacks(Ability.NEW_HEADERS):
+            md5 = self.md5(body.data)
+            response = await self._without_new_headers(key, body, md5, response)
+        if response.status != 200 or (response.body and said(response.body).is_error):
             raise self._failure(response, "write", key, precondition)
+        token = etag(response.headers.get("etag", ""))
         if whole_crc32c(response.headers) == body.crc32c:
             # S3 has compared the checksum with the bytes it stored and says so; nothing is left to ask.
-            version = _version(etag(response.headers.get("etag", "")), response)
-            return StoredObject(key, len(body.data), version, headers=body.headers, crc32c=body.crc32c)
-        token = etag(response.headers.get("etag", ""))
+            return StoredObject(
+                key, len(body.data), version_of(token, response.headers), headers=body.headers, crc32c=body.crc32c
+            ), True
         found = await self.confirm(key, len(body.data), token, body.headers)
-        return await self._proven(found, body, ours=md5 is not None and token == md5.hex())
+        found = await self.proven(found, body, ours=md5 is not None and token == md5.hex())
+        if not trusted or abilities.is_given(Ability.CHECKSUMS) or found.crc32c == body.crc32c:
+            return found, False
+        # Nothing was compared, and no MD5 was sent: these bytes are not proven.
+        await abilities.found(Ability.CHECKSUMS, kept=False, how="the answer to a write did not repeat its CRC32C")
+        return await self._put(key, body, Matches(found.version))
+
+    async def send(self, key: str, body: Body, precondition: Precondition, crc32c: int, md5: bytes | None = None) -> Response:
+        """The answer to a write with these checksums, whatever it is."""
+        headers = [*self._described(key, body.headers), *self.condition(precondition), *self.integrity(crc32c, md5)]
+        return await self.client.send("PUT", key, headers=headers, body=body.data)
+
+    async def _without_new_headers(self, key: str, body: Body, md5: bytes | None, refused: Response) -> Response:
+        """A service that knows neither conditions nor checksums, and says so. The destination has been looked at."""
+        headers = [*self._described(key, body.headers), *_content_md5(md5)]
+        response = await self.client.send("PUT", key, headers=headers, body=body.data)
+        if response.status != 200:
+            return refused
+        how = f"a write with conditions and checksums was answered {refused.status}, one without them was taken"
+        await self.client.abilities.found(Ability.NEW_HEADERS, kept=False, how=how)
+        return response
 
     async def begin(self, key: str, size: int, headers: Headers, precondition: Precondition, token: str | None = None) -> Upload:
         self._check(key)
+        await self.client.abilities.refresh()
         if token is not None:
-            return S3Upload(self, self._client, key, size, headers, precondition=precondition, token=token)
-        described = self._described(key, headers) + (_CHECKSUM if self._client.dialect.extended else [])
-        response = await self._client.send("POST", key, query=[("uploads", "")], headers=described, expect=MIB)
-        found = _UPLOAD_ID.search(response.body)
-        if response.status != 200 or found is None:
+            return S3Upload(self, self.client, key, size, headers, precondition=precondition, token=token)
+        described, new = self._described(key, headers), not self.client.abilities.lacks(Ability.NEW_HEADERS)
+        response = await self.client.send("POST", key, query=[("uploads", "")], headers=described + new * _CHECKSUM, expect=MIB)
+        if new and not self.limits.preconditions and s3_client.refuses_headers(response):
+            plain = await self.client.send("POST", key, query=[("uploads", "")], headers=described, expect=MIB)
+            if plain.status == 200:
+                how = f"an upload with checksums was answered {response.status}, one without them was begun"
+                await self.client.abilities.found(Ability.NEW_HEADERS, kept=False, how=how)
+                response = plain
+        token = said(response.body).fields.get("UploadId", "")
+        if response.status != 200 or not token:
             raise self._failure(response, "begin an upload of", key)
-        return S3Upload(self, self._client, key, size, headers, precondition=precondition, token=found[1].decode())
+        return S3Upload(self, self.client, key, size, headers, precondition=precondition, token=token)
 
     async def close(self) -> None:
-        await self._client.close()
+        await self.client.close()
 
-    def md5(self, data: bytes) -> bytes | None:
-        """Of what is sent; None where the service is sent none."""
-        return hashlib.md5(data, usedforsecurity=False).digest() if self._client.dialect.md5 else None
+    @staticmethod
+    def md5(data: bytes) -> bytes:
+        """What a service is sent that is not known to compare a CRC32C."""
+        return hashlib.md5(data, usedforsecurity=False).digest()
 
     def integrity(self, crc32c: int, md5: bytes | None) -> list[tuple[str, str]]:
         """The headers against which the service compares the bytes that arrive."""
-        headers = [("x-amz-checksum-crc32c", as_text(crc32c))] if self._client.dialect.extended else []
-        if md5 is not None:
-            headers.append(("content-md5", base64.b64encode(md5).decode()))
-        return headers
+        new = not self.client.abilities.lacks(Ability.NEW_HEADERS)
+        return [*([("x-amz-checksum-crc32c", as_text(crc32c))] if new else []), *_content_md5(md5)]
 
     def condition(self, precondition: Precondition) -> list[tuple[str, str]]:
-        if not self._client.dialect.extended:
+        if self.client.abilities.lacks(Ability.NEW_HEADERS):
             return []
         if isinstance(precondition, Absent):
             return [("if-none-match", "*")]
         return [("if-match", f'"{precondition.version.token}"')]
+
+    async def look_at(self, key: str, precondition: Precondition) -> None:
+        """Raises PreconditionFailed where it does not hold, for a service that is not known to look itself."""
+        found = await self.client.head(key)
+        wanted = precondition.version.token if isinstance(precondition, Matches) else None
+        if (found.version.token if found is not None else None) != wanted:
+            there = "nothing" if found is None else f"version {found.version.token}"
+            raise PreconditionFailed(f"cannot write {self._name(key)!r}: there is {there}, which is not what was to be replaced")
 
     async def confirm(self, key: str, size: int, token: str, headers: Headers) -> StoredObject:
         """The object that was just written, by the service's word: not every S3 tells or checks what it stored.
@@ -125,7 +178,7 @@ class S3Writer:
             )
         return found
 
-    async def _proven(self, found: StoredObject, body: Body, *, ours: bool) -> StoredObject:
+    async def proven(self, found: StoredObject, body: Body, *, ours: bool) -> StoredObject:
         """With the CRC32C of what was sent, where the service's own word shows that it has these bytes: the ETag is their MD5
         (`ours`), or it states another checksum. Without any nothing is known of them.
         """
@@ -147,131 +200,24 @@ class S3Writer:
 
     def _check(self, key: str) -> None:
         try:
-            length = len((self._client.prefix + key).encode())
+            length = len((self.client.prefix + key).encode())
         except UnicodeEncodeError:
             raise InvalidName(f"S3 keys are UTF-8, {self._name(key)!r} is not") from None
         if not 0 < length <= LONGEST_KEY:
             raise InvalidName(f"S3 keys have 1 to {LONGEST_KEY} bytes, {self._name(key)!r} has {length}")
 
     def _failure(self, response: Response, doing: str, key: str, precondition: Precondition | None = None) -> ObjectError:
-        error = self._client.failure(response, doing, key)
+        error = self.client.failure(response, doing, key)
+        if isinstance(error, Refused) and response.status == 200:
+            return Unavailable(str(error))
         if not isinstance(error, SourceMissing):
             return error
         # To a writer a 404 means the bucket, because an object to be written need not be there; unless it must.
         return PreconditionFailed(str(error)) if isinstance(precondition, Matches) else LocationMissing(str(error))
 
     def _name(self, key: str) -> str:
-        return f"s3://{self._client.bucket}/{self._client.prefix}{key}"
+        return f"s3://{self.client.bucket}/{self.client.prefix}{key}"
 
 
-class S3Upload:
-    """A multipart upload. `token` is its upload id, which grants nothing without credentials."""
-
-    def __init__(
-        self,
-        writer: S3Writer,
-        client: S3Client,
-        key: str,
-        size: int,
-        headers: Headers,
-        *,
-        precondition: Precondition,
-        token: str,
-    ) -> None:
-        self.token = token
-        self._writer = writer
-        self._client = client
-        self._key = key
-        self._size = size
-        self._headers = headers
-        self._precondition = precondition
-        self._over = False
-        self._sent: dict[int, str] = {}
-        """The MD5 of the parts that were sent here, where the service is sent one."""
-
-    async def part(self, number: int, offset: int, data: bytes, crc32c: int) -> PartReceipt:
-        query = [("partNumber", str(number + 1)), ("uploadId", self.token)]
-        md5 = self._writer.md5(data)
-        headers = self._writer.integrity(crc32c, md5)
-        response = await self._client.send("PUT", self._key, query=query, headers=headers, body=data)
-        if response.status != 200:
-            raise self._failure(response, f"write part {number} at byte {offset} of")
-        if md5 is not None:
-            self._sent[number] = md5.hex()
-        return PartReceipt(number, len(data), crc32c, etag(response.headers.get("etag", "")))
-
-    async def complete(self, receipts: Sequence[PartReceipt], crc32c: int) -> StoredObject:
-        if sum(receipt.size for receipt in receipts) != self._size:
-            raise ChecksumMismatch(f"the parts of {self._key!r} do not add up to {self._size} bytes")
-        extended = self._client.dialect.extended
-        headers = [("content-type", "application/xml"), *self._writer.condition(self._precondition)]
-        if extended:
-            headers.append(("x-amz-checksum-crc32c", as_text(crc32c)))
-            headers.append(("x-amz-checksum-type", "FULL_OBJECT"))
-            headers.append(("x-amz-mp-object-size", str(self._size)))
-        body = _list_of_parts(receipts, checksums=extended)
-        response = await self._client.send(
-            "POST", self._key, query=[("uploadId", self.token)], headers=headers, body=body, expect=MIB
-        )
-        # A long assembly answers 200 first and may still say <Error> in the body
-        # (https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html).
-        if response.status != 200 or b"<Error>" in response.body:
-            raise self._failure(response, "complete", self._precondition)
-        self._over = True
-        return await self._completed(response, receipts, crc32c)
-
-    async def _completed(self, response: Response, receipts: Sequence[PartReceipt], crc32c: int) -> StoredObject:
-        """The object by the service's word: that of its answer where it is believed, else that of a look."""
-        found = _ETAG.search(response.body)
-        token = etag(found[1].decode().replace("&quot;", '"')) if found else ""
-        said = _WHOLE.search(response.body)
-        whole = crc32c_of(said[1].decode()) if said and self._client.dialect.believed else None
-        if whole is None:
-            confirmed = await self._writer.confirm(self._key, self._size, token, self._headers)
-            ours = confirmed.crc32c is None and token == self._put_together(receipts)
-            return replace(confirmed, crc32c=crc32c) if ours else confirmed
-        if whole != crc32c:
-            raise ChecksumMismatch(f"{self._key!r} was sent with CRC32C {crc32c}, S3 has put together bytes with {whole}")
-        return StoredObject(self._key, self._size, _version(token, response), headers=self._headers, crc32c=whole)
-
-    def _put_together(self, receipts: Sequence[PartReceipt]) -> str | None:
-        """The ETag of an object that was put together of what was sent, as S3 and nearly everybody else makes it: the MD5 of the
-        MD5s of the parts. None where one of them is not known to have arrived as it was sent.
-        """
-        parts = sorted(receipts, key=lambda receipt: receipt.number)
-        if not all(self._sent.get(part.number) == part.token for part in parts):
-            return None
-        whole = hashlib.md5(b"".join(bytes.fromhex(part.token) for part in parts), usedforsecurity=False)
-        return f"{whole.hexdigest()}-{len(parts)}"
-
-    async def abort(self) -> None:
-        if self._over:
-            return
-        response = await self._client.send("DELETE", self._key, query=[("uploadId", self.token)])
-        if response.status not in (200, 204, 404):
-            raise self._failure(response, "abort the upload of")
-        self._over = True
-
-    def _failure(self, response: Response, doing: str, precondition: Precondition | None = None) -> ObjectError:
-        """With a `precondition`: of a request to which a 404 may mean that what was to be replaced is gone."""
-        error = self._client.failure(response, doing, self._key)
-        if isinstance(error, SourceMissing):
-            return PreconditionFailed(str(error)) if isinstance(precondition, Matches) else UploadLost(str(error))
-        if isinstance(error, Refused) and response.status == 200:
-            return Unavailable(str(error))
-        return error
-
-
-def _list_of_parts(receipts: Sequence[PartReceipt], *, checksums: bool) -> bytes:
-    parts = "".join(
-        f"<Part><PartNumber>{receipt.number + 1}</PartNumber><ETag>{escape(receipt.token)}</ETag>"
-        + (f"<ChecksumCRC32C>{as_text(receipt.crc32c)}</ChecksumCRC32C></Part>" if checksums else "</Part>")
-        for receipt in sorted(receipts, key=lambda receipt: receipt.number)
-    )
-    opening = '<CompleteMultipartUpload xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
-    return f"{opening}{parts}</CompleteMultipartUpload>".encode()
-
-
-def _version(token: str, response: Response) -> Version:
-    version_id = response.headers.get("x-amz-version-id")
-    return Version(token, version_id if version_id != "null" else None)
+def _content_md5(md5: bytes | None) -> list[tuple[str, str]]:
+    return [] if md5 is None else [("content-md5", base64.b64encode(md5).decode())]

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+
+    from common.storage.abilities import Finding
 
 WEEK = 7 * 24 * 3600.0
 BURST = 0.1
@@ -63,6 +65,14 @@ class Shared(Protocol):
         """What a route waits for, if anything is known. It may be over by the caller's clock."""
         ...
 
+    async def findings(self, service: str) -> Mapping[str, Finding]:
+        """What was found out of a service, by the ability. It may be too old to count."""
+        ...
+
+    async def found(self, service: str, ability: str, finding: Finding) -> None:
+        """Keep what was found, in place of what was known."""
+        ...
+
 
 class Alone:
     """The notes of a single process, for tests and for what runs without Redis."""
@@ -72,6 +82,7 @@ class Alone:
         self._agreed: dict[str, tuple[str, float]] = {}
         self._budgets: dict[str, tuple[float, float]] = {}
         self._parked: dict[str, Parking] = {}
+        self._findings: dict[str, dict[str, Finding]] = {}
 
     async def agree(self, name: str, proposal: str, seconds: float = WEEK) -> str:
         value = await self.recall(name) or proposal
@@ -105,3 +116,9 @@ class Alone:
 
     async def parked(self, route: str) -> Parking | None:
         return self._parked.get(route)
+
+    async def findings(self, service: str) -> Mapping[str, Finding]:
+        return dict(self._findings.get(service, {}))
+
+    async def found(self, service: str, ability: str, finding: Finding) -> None:
+        self._findings.setdefault(service, {})[ability] = finding

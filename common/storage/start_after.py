@@ -17,15 +17,17 @@ LAST = "\U0010fffd"
 """The last character that XML may hold."""
 
 
-async def begins_anywhere(first_key: Callable[[str], Awaitable[str | None]], after: str | None, keys: Sequence[str]) -> bool:
+async def begins_anywhere(
+    first_key: Callable[[str], Awaitable[str | None]], after: str | None, keys: Sequence[str]
+) -> bool | None:
     """`first_key` gives the first key behind a text; `keys` were listed behind `after`, in this order. At most three questions;
-    False where none can be asked.
+    None where none can be asked.
     """
     questions = {kind: (text, key) for kind, text, key in reversed(list(_questions(after, keys)))}
     for text, key in questions.values():
         if await first_key(text) != key:
             return False
-    return bool(questions)
+    return True if questions else None
 
 
 def _questions(after: str | None, keys: Sequence[str]) -> Iterator[tuple[str, str, str]]:

@@ -13,6 +13,7 @@ from tests.fakes.s3 import ACCESS_KEY, REGION, SECRET_KEY
 
 if TYPE_CHECKING:
     from common.storage.base import Reader, Writer
+    from common.storage.shared import Shared
     from common.transport.http import Transport
     from tests.fakes.s3 import S3Server
 
@@ -29,8 +30,8 @@ class Ends:
     def options(self, **options: Any) -> StoreOptions:
         return StoreOptions(**{"endpoint": self.server.url, "region": REGION, "compat": "aws", **options})
 
-    def writer(self, bucket: str = "demo", **options: Any) -> Writer:
-        return s3.writer(Location.parse(f"s3://{bucket}"), self.options(**options), SETTINGS, self.transport)
+    def writer(self, bucket: str = "demo", shared: Shared | None = None, **options: Any) -> Writer:
+        return s3.writer(Location.parse(f"s3://{bucket}"), self.options(**options), SETTINGS, self.transport, shared)
 
-    def reader(self, bucket: str = "demo", **options: Any) -> Reader:
-        return s3.reader(Location.parse(f"s3://{bucket}"), self.options(**options), SETTINGS, self.transport)
+    def reader(self, bucket: str = "demo", shared: Shared | None = None, **options: Any) -> Reader:
+        return s3.reader(Location.parse(f"s3://{bucket}"), self.options(**options), SETTINGS, self.transport, shared)

@@ -109,4 +109,4 @@ async def test_one_that_ignores_where_it_is_to_begin_is_found_out() -> None:
 
 
 async def test_where_nothing_can_be_asked_nothing_is_certain() -> None:
-    assert not await begins_anywhere(service(["a", "b"]), None, ["a", "b"])  # type: ignore[arg-type]
+    assert await begins_anywhere(service(["a", "b"]), None, ["a", "b"]) is None  # type: ignore[arg-type]

@@ -7,7 +7,7 @@ import pytest
 from common.errors import RateLimited, Unavailable
 from common.storage.retry import Policy, Retrier, RetryingUpload
 from common.storage.s3_client import S3Client
-from common.storage.s3_writer import S3Upload
+from common.storage.s3_upload import S3Upload
 from common.transport.http import Response
 
 

@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -126,10 +126,10 @@ def retrying(way: Way) -> Reader:
     return RetryingReader(way, Retrier(Policy(attempts=3, first_delay=0.0), at_once, lambda: 0.0, at_source=True))
 
 
-def in_sequence(writer: Writer) -> Writer:
+def in_sequence(writer: Any) -> Writer:
     """A destination that takes parts one behind the other."""
     writer.limits = replace(writer.limits, parallel_parts=False)
-    return writer
+    return cast("Writer", writer)
 
 
 async def begun(world: World, way: Way, *, parallel: bool = True) -> bytes:
