@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
-from tests import servers
+from tests import servers, servers_of_others
+from tests.seaweedfs import seaweedfs
 from tests.servers import Server, ServerMissing, missing
 
 if TYPE_CHECKING:
@@ -101,6 +102,27 @@ def strict_s3_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def strict_s3_endpoint(strict_s3_directory: Path) -> Iterator[str]:
     """rclone's S3: refuses requests that are not signed with ACCESS_KEY and SECRET_KEY."""
     for server in _start(lambda: servers.rclone_s3(strict_s3_directory, ACCESS_KEY, SECRET_KEY)):
+        yield server.url
+
+
+@pytest.fixture(scope="session")
+def seaweedfs_endpoint() -> Iterator[str]:
+    """SeaweedFS's S3, with ACCESS_KEY and SECRET_KEY."""
+    for server in _start(lambda: seaweedfs(ACCESS_KEY, SECRET_KEY)):
+        yield server.url
+
+
+@pytest.fixture(scope="session")
+def juicefs_endpoint() -> Iterator[str]:
+    """MinIO's front end, with ACCESS_KEY and SECRET_KEY."""
+    for server in _start(lambda: servers_of_others.juicefs_gateway(ACCESS_KEY, SECRET_KEY)):
+        yield server.url
+
+
+@pytest.fixture(scope="session")
+def fake_gcs_endpoint() -> Iterator[str]:
+    """fake-gcs-server: make a bucket of your own."""
+    for server in _start(servers_of_others.fake_gcs_server):
         yield server.url
 
 

@@ -37,7 +37,12 @@ def seaweedfs(access_key: str, secret_key: str) -> Iterator[Server]:
             ports[name], claim = _claim_port()
             stack.callback(claim.close)
         options = {"dir": data, "ip": LOOPBACK, "ip.bind": LOOPBACK, "s3": "true", "s3.config": config, **ports}
-        options |= {"master.volumeSizeLimitMB": 64, "volume.max": 8, "master.telemetry": "false"}
+        options |= {
+            "master.volumeSizeLimitMB": 64,
+            "volume.max": 2000,  # each bucket takes seven, of a few KiB
+            "master.telemetry": "false",
+            "s3.autoCreateBucket": "false",
+        }
 
         def command(port: int) -> list[str]:
             return [program, "server", *(f"-{name}={value}" for name, value in {**options, "s3.port": port}.items())]

@@ -124,6 +124,15 @@ class Tokens:
         self.next = token
 
 
+def leads_on(service: str, token: str | None, following: str | None) -> str | None:
+    """The token behind an answer to one with `token`. Raises Unavailable where it leads to the same answer again."""
+    if following is not None and following == token:
+        raise Unavailable(
+            f"cannot list {service!r}: there is more, and the answer does not say where: its token is the one it answers"
+        )
+    return following
+
+
 def _in_some_order(keys: Sequence[str]) -> bool:
     return any(_ascends(sortable(keys)) for sortable in ORDERS.values())
 

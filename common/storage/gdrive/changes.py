@@ -20,6 +20,7 @@ from common.storage.gdrive.listing import Walk
 from common.storage.gdrive.quota import UNITS_LIST
 from common.storage.gdrive.resource import FIELDS, SHORTCUT
 from common.storage.gdrive.tree import Folder, Kind
+from common.storage.key_order import leads_on
 from common.telemetry import get_logger
 
 if TYPE_CHECKING:
@@ -90,7 +91,8 @@ class Feed:
         folders = await paths.folders([item for item in changed.values() if self._tree.kind(item) is Kind.FOLDER])
         files = [item for item in changed.values() if self._tree.kind(item) is Kind.FILE]
         found = await paths.files(files, {folder.chain() for folder in folders})
-        self._following, self._begun = answer.get("nextPageToken"), True
+        self._following = leads_on(str(self._tree.location), self._token, answer.get("nextPageToken"))
+        self._begun = True
         self._walk = Walk(self._tree, folders)
         self._forward()
         return found

@@ -18,6 +18,7 @@ from common.errors import LocationMissing, PreconditionFailed, SourceMissing, Un
 from common.storage.gdrive import names
 from common.storage.gdrive.quota import UNITS_GET, UNITS_LIST, UNITS_WRITE
 from common.storage.gdrive.resource import FIELDS, FOLDER, NATIVE
+from common.storage.key_order import leads_on
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -136,7 +137,7 @@ class Folders:
                 for each in answer.get("files", [])
                 if each.get("name") == name and (folder or not str(each.get("mimeType", "")).startswith(NATIVE))
             ]
-            token = answer.get("nextPageToken")
+            token = leads_on(str(self._location), token, answer.get("nextPageToken"))
             if token is None:
                 return min(found, key=lambda each: (each.get("createdTime", ""), each["id"]), default=None)
 

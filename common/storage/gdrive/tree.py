@@ -19,6 +19,7 @@ from common.storage.gdrive import names
 from common.storage.gdrive.natives import FORMATS, Natives
 from common.storage.gdrive.quota import UNITS_LIST
 from common.storage.gdrive.resource import FIELDS, FOLDER, NATIVE, SHORTCUT, stored
+from common.storage.key_order import leads_on
 from common.telemetry import get_logger
 
 if TYPE_CHECKING:
@@ -233,7 +234,7 @@ class Tree:
             raise Unavailable(
                 f"cannot list {self.location}: Drive could not search everything (incompleteSearch); files may be missing"
             )
-        return answer.get("files", []), answer.get("nextPageToken")
+        return answer.get("files", []), leads_on(str(self.location), token, answer.get("nextPageToken"))
 
     async def _find(self, key: str) -> Resource | None:
         *path, last = key.split("/")

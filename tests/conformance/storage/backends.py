@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import urllib.parse
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -35,6 +36,8 @@ from tests.nasty_names import no_gcs_name, no_path
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from _pytest.mark import ParameterSet
+
     from common.storage.base import Reader, Writer
     from common.transport.http import Transport
 
@@ -51,6 +54,8 @@ class Traits:
     parallel_parts: bool = True
     completes_uploads: bool = True
     ordered_listing: bool = True
+    byte_order: bool = True
+    """Where it has an order: that of the keys' bytes."""
     counts_metadata: bool = True
     """As the service does. rclone counts other headers, too."""
 
@@ -74,13 +79,36 @@ TRAITS: dict[str, Traits] = {
     # By the service's own rules. It has no preconditions, and is looked at before each write: for one process that comes to
     # the same.
     "gdrive": Traits(parallel_parts=False, ordered_listing=False),
+    # Servers that others wrote; what else they do otherwise is in GAPS, and all of it in docs/servers.md.
+    # It lists as it walks its directories.
+    "seaweedfs": Traits(byte_order=False),
+    # It knows neither conditions on writes nor CRC32C, and takes less metadata than S3.
+    "juicefs": Traits(checks_preconditions=False, checks_checksums=False, counts_metadata=False),
+    # It compares no checksums, and takes metadata of any length.
+    "fake-gcs": Traits(parallel_parts=False, checks_checksums=False, counts_metadata=False),
 }
+OTHERS = ("seaweedfs", "juicefs", "fake-gcs")
 
 
 def where(holds: Callable[[Traits], bool]) -> pytest.MarkDecorator:
     """Run the test on the backends for which this holds. Not a skip: there is nothing to be had that would make it run."""
-    names = [name for name, traits in TRAITS.items() if holds(traits)]
-    return pytest.mark.parametrize("backend", names, indirect=True)
+    return pytest.mark.parametrize("backend", parameters(holds), indirect=True)
+
+
+def parameters(holds: Callable[[Traits], bool] = lambda _: True) -> list[ParameterSet]:
+    """Servers of others are for `make test-servers`."""
+    marks = {name: [pytest.mark.servers] for name in OTHERS}
+    return [pytest.param(name, marks=marks.get(name, [])) for name, traits in TRAITS.items() if holds(traits)]
+
+
+GAPS: dict[str, dict[str, str]] = {
+    "juicefs": {"test_headers_and_metadata_come_back": "it keeps no Content-Language"},
+    "fake-gcs": {
+        "test_an_upload_never_overwrites_what_came_meanwhile": "it does not look at ifGenerationMatch when an upload ends",
+        "test_what_is_not_kept_is_refused": "it takes metadata of any length",
+    },
+}
+"""Tests that a server of others fails, and why that is its doing. Each is run, and has to fail. docs/servers.md has them."""
 
 
 def _nothing(key: str) -> bool:
@@ -307,10 +335,77 @@ def _gdrive(fresh: str, request: pytest.FixtureRequest) -> Backend:
     )
 
 
+def _seaweedfs(fresh: str, request: pytest.FixtureRequest) -> Backend:
+    return _signed_s3("seaweedfs", request.getfixturevalue("seaweedfs_endpoint"), fresh, stumbles=_folded)
+
+
+def _juicefs(fresh: str, request: pytest.FixtureRequest) -> Backend:
+    return _signed_s3(
+        "juicefs", request.getfixturevalue("juicefs_endpoint"), fresh, stumbles=lambda key: no_path(key) or "\\" in key
+    )
+
+
+def _folded(key: str) -> bool:
+    """Both keep paths: "a//b" is "a/b" to them, and to SeaweedFS "c\\d" is "c/d"."""
+    return no_path(key) or "\\" in key
+
+
+def _signed_s3(name: str, endpoint: str, fresh: str, *, stumbles: Callable[[str], bool]) -> Backend:
+    """A bucket on a server that checks signatures."""
+
+    def send(path: str, data: bytes = b"") -> None:
+        request = AWSRequest("PUT", f"{endpoint}/{fresh}{path}", data=data)
+        S3SigV4Auth(Credentials(ACCESS_KEY, SECRET_KEY), "s3", REGION).add_auth(request)
+        _send("PUT", f"{endpoint}/{fresh}{path}", data, dict(request.headers.items()))
+
+    def fill(keys: Sequence[str]) -> None:
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda key: send(f"/{urllib.parse.quote(key)}", b"x"), keys))
+
+    send("")
+    return Backend(
+        name,
+        Location.parse(f"s3://{fresh}"),
+        Location.parse(f"s3://{fresh}-missing"),
+        fill,
+        StoreOptions(endpoint=endpoint, region=REGION),
+        Settings(aws=_KEYS),
+        part=5 * MIB,
+        many=1003,
+        stumbles=stumbles,
+    )
+
+
+def _fake_gcs(fresh: str, request: pytest.FixtureRequest) -> Backend:
+    endpoint = request.getfixturevalue("fake_gcs_endpoint")
+    _send(
+        "POST", f"{endpoint}/storage/v1/b?project=test", f'{{"name": "{fresh}"}}'.encode(), {"Content-Type": "application/json"}
+    )
+
+    def fill(keys: Sequence[str]) -> None:
+        for key in keys:
+            _send("POST", f"{endpoint}/upload/storage/v1/b/{fresh}/o?uploadType=media&name={urllib.parse.quote(key, safe='')}")
+
+    return Backend(
+        "fake-gcs",
+        Location.parse(f"gs://{fresh}"),
+        Location.parse(f"gs://{fresh}-missing"),
+        fill,
+        StoreOptions(endpoint=endpoint),
+        Settings(google=Google(project="test")),
+        part=256 * KIB,
+        many=1003,
+        refuses=no_gcs_name,
+    )
+
+
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 _ONE_BYTE = Body(b"x", google_crc32c.value(b"x"), Headers())
 _KEYS = Aws(access_key_id=ACCESS_KEY, secret_access_key=SecretStr(SECRET_KEY), region=REGION)
 _MAKERS = {
+    "seaweedfs": _seaweedfs,
+    "juicefs": _juicefs,
+    "fake-gcs": _fake_gcs,
     "memory": _memory,
     "file": _file,
     "s3": _s3,

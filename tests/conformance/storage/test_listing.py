@@ -38,7 +38,8 @@ async def test_a_listing_has_every_object_once_in_order(backend: Backend, reader
 
     # Then each is there once, in the order of its bytes, and no page is larger than a page may be
     found = [stored.key for page in pages for stored in page.objects]
-    assert (found if reader.limits.ordered_listing else sorted(found, key=str.encode)) == sorted(keys, key=str.encode)
+    ordered = reader.limits.ordered_listing and backend.traits.byte_order
+    assert (found if ordered else sorted(found, key=str.encode)) == sorted(keys, key=str.encode)
     assert all(len(page.objects) <= 1000 for page in pages)
     assert len(pages) >= backend.many / 1000
     assert pages[-1].after is None

@@ -540,3 +540,21 @@ async def test_what_is_left_out_is_counted_by_its_reason(server: DriveServer) ->
     # Then each is counted, once
     assert [item.key for page in pages for item in page.objects] == ["file"]
     assert sum((Counter(page.left_out) for page in pages), Counter()) == {"document": 2, "shortcut": 1}
+
+
+@pytest.mark.parametrize("asked", ["children", "called"])
+async def test_a_page_token_that_leads_to_its_own_page_is_a_fault(
+    server: DriveServer, monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    # Given a service that answers a question with the token that the question had
+    async with reading(server, "root") as reader:
+        place = reader._tree
+        folder = await place.root()
+
+        async def stuck(*_: object) -> dict[str, object]:
+            return {"files": [], "nextPageToken": "again"}
+
+        monkeypatch.setattr(place.drive, "call", stuck)
+        # When it is listed, or searched for a name, then it is not asked for ever
+        with pytest.raises(Unavailable, match="does not say where"):
+            await (place.children([folder], "again") if asked == "children" else place._called(folder, ["name"]))

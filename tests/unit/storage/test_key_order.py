@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.errors import Unavailable
-from common.storage.key_order import ORDERS, Forward, Tokens, order
+from common.storage.key_order import ORDERS, Forward, Tokens, leads_on, order
 from common.storage.start_after import LAST, begins_anywhere
 
 if TYPE_CHECKING:
@@ -110,3 +110,10 @@ async def test_one_that_ignores_where_it_is_to_begin_is_found_out() -> None:
 
 async def test_where_nothing_can_be_asked_nothing_is_certain() -> None:
     assert await begins_anywhere(service(["a", "b"]), None, ["a", "b"]) is None  # type: ignore[arg-type]
+
+
+def test_a_token_that_answers_with_itself_leads_nowhere() -> None:
+    assert leads_on("gdrive://x", None, None) is None
+    assert leads_on("gdrive://x", "1", "2") == "2"
+    with pytest.raises(Unavailable, match=r"'gdrive://x'.*does not say where"):
+        leads_on("gdrive://x", "1", "1")
