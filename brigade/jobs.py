@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from common.config import Settings
 
 _COLUMNS = ("id", "kind", "state", "scans", "listed", "moved", "proven", "in_flight", "failed", "left_out", "bytes", "started")
+_COUNTED = {
+    "missing": "were listed and not found when they were read; the next full scan decides",
+    "overwritten": "written over what was there and no copy of ours (`on_conflict` in docs/settings.md)",
+    "metadata_lost": "arrived without all of their metadata (docs/metadata.md)",
+    "unverified": "moved, though one end states no checksum to compare them with (docs/design.md)",
+}
 
 
 @click.group(short_help="List what the publisher did.")
@@ -51,12 +57,9 @@ def _remarks(job: dict[str, Any]) -> Iterator[str]:
         yield printable(job["message"])
     for reason, count in job["left_out"].items():
         yield f"{count} left out: {reason}"
-    if job["missing"]:
-        yield f"{job['missing']} were listed and not found when they were read; the next full scan decides"
-    if job["metadata_lost"]:
-        yield f"{job['metadata_lost']} arrived without all of their metadata (docs/metadata.md)"
-    if job["unverified"]:
-        yield f"{job['unverified']} moved, though one end states no checksum to compare them with (docs/design.md)"
+    for counter, said in _COUNTED.items():
+        if count := job[counter]:
+            yield f"{count} {said}"
     if job["sweeps"] > 1:
         yield f"stands for {job['sweeps']} sweeps since {job['since']} that found nothing to do"
     if job["unbalanced"]:

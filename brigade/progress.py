@@ -42,6 +42,7 @@ class Snapshot:
     bytes: int = 0
     metadata_lost: int = 0
     unverified: int = 0
+    overwritten: int = 0
     unbalanced: int = 0
 
     @property

@@ -27,6 +27,8 @@ _ENDPOINTS = {
 }
 _TABLES = {"tags"}
 """Settings that are no single value."""
+_CONFLICTS = {"ignore_existing": "keep", "update": "newer", "immutable": "fail"}
+"""Options, and the `on_conflict` that each means."""
 MOST_PROCESSES = 8
 """By default. More are rarely faster on one machine; --processes may say otherwise."""
 
@@ -59,6 +61,9 @@ MOST_PROCESSES = 8
 )
 @click.option("--natives", type=click.Choice(["skip", "export"]), help="Google documents on Drive. [default: skip]")
 @click.option("--shortcuts", type=click.Choice(["skip", "follow"]), help="Shortcuts on Drive. [default: skip]")
+@click.option("--ignore-existing", is_flag=True, help="Leave what is at the destination and is no copy of ours.")
+@click.option("--update", is_flag=True, help="The same, unless the source's was modified later.")
+@click.option("--immutable", is_flag=True, help="Report what is at the destination, differs, and is no copy of ours, as failed.")
 @click.option(
     "--state-dir",
     type=click.Path(path_type=Path, file_okay=False),
@@ -69,6 +74,7 @@ MOST_PROCESSES = 8
 @pass_invocation
 def sync(
     invocation: Invocation,
+    /,
     *,
     source: str,
     destination: str,
@@ -83,11 +89,14 @@ def sync(
     state_dir: Path | None,
     as_json: bool,
     quiet: bool,
+    **conflict: bool,
 ) -> int:
     """Copy everything from SOURCE to DESTINATION that is not there yet.
 
     Both are s3://bucket/prefix, gs://bucket/prefix, gdrive://FOLDER_ID/path, file:///directory or a directory. Nothing is ever
-    deleted. Interrupted, or run again later, it goes on where it stopped and copies only what is new, changed, or failed before.
+    deleted; what is there, differs and is no copy of ours is written over, unless --ignore-existing, --update or --immutable says
+    otherwise. Interrupted, or run again later, it goes on where it stopped and copies only what is new, changed, or failed
+    before.
 
     Credentials come from the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, GCP_CREDENTIALS, GDRIVE_TOKEN, …) or from
     what the machine has (profiles, instance roles, application default credentials). Routes in brigade.toml play no part.
@@ -100,6 +109,7 @@ def sync(
     named = {option: value for option, value in of_source.items() if value is not None}
     of_destination = {"endpoint": destination_endpoint} if destination_endpoint else {}
     route = _route(source, destination, {**at_source, **named}, {**at_destination, **of_destination})
+    route |= _on_conflict(conflict)
     ends = Location.parse(str(route["source"])), Location.parse(str(route["destination"]))
     redis_program()
     given = {"SYSTEM_MAX_WORKERS": slots, "BRIGADE_PROCESSES": processes}
@@ -114,6 +124,14 @@ def sync(
         except StateUnavailable as error:
             text = f"{plan.directory}: the state cannot be kept there: {error}"
             raise SettingsError([f"{text}; then run the same command again to go on"]) from error
+
+
+def _on_conflict(given: Mapping[str, bool]) -> dict[str, str]:
+    chosen = [name for name in _CONFLICTS if given[name]]
+    if len(chosen) > 1:
+        names = " and ".join(f"--{name.replace('_', '-')}" for name in chosen)
+        raise SettingsError([f"{names} contradict each other: give one of them"])
+    return {"on_conflict": _CONFLICTS[chosen[0]]} if chosen else {}
 
 
 def _endpoint(environ: Mapping[str, str], location: Location) -> str | None:

@@ -54,7 +54,19 @@ LEASE_SECONDS = "15"
 """How long the run after a killed one waits for what the dead workers held. Short, because all is on one machine."""
 PATIENCE_SECONDS = "120"
 """How long a state directory that cannot be written, being full, is waited for."""
-COUNTERS = ("listed", "published", "moved", "proven", "in_flight", "failed", "bytes", "metadata_lost", "unverified", "unbalanced")
+COUNTERS = (
+    "listed",
+    "published",
+    "moved",
+    "proven",
+    "in_flight",
+    "failed",
+    "bytes",
+    "metadata_lost",
+    "unverified",
+    "overwritten",
+    "unbalanced",
+)
 
 _NOT_OURS = (
     *("BRIGADE_CONFIG", "AWS_S3_BUCKET", "GCP_BUCKET_NAME", "BRIGADE_QUEUE", "BRIGADE_REDIS_PREFIX"),
@@ -331,6 +343,10 @@ def _summary_lines(last: Snapshot, categories: Counter[str]) -> list[str]:
     ]
     lines = [", ".join(parts), f"{last.seconds:.1f} s, {speed}"]
     lines += [f"  {count:,} left out: {reason}" for reason, count in last.left_out.items()]
+    if last.overwritten:
+        lines.append(
+            f"  {last.overwritten:,} written over what was there and no copy of ours (--update or --ignore-existing keeps it)"
+        )
     if last.metadata_lost:
         lines.append(f"  {last.metadata_lost:,} arrived without all of their metadata (docs/metadata.md)")
     if last.unverified:
@@ -341,7 +357,7 @@ def _summary_lines(last: Snapshot, categories: Counter[str]) -> list[str]:
 def route_as_toml(route: Mapping[str, Any]) -> str:
     """The route as the settings file has it. A JSON string is a TOML string, but for DEL."""
     lines = ["[[route]]"]
-    for name, value in route.items():
+    for name, value in sorted(route.items(), key=lambda item: isinstance(item[1], dict)):  # what follows a table belongs to it
         if isinstance(value, dict):
             lines += ["", f"[route.{name}]", *(_assignment(inner, item) for inner, item in value.items())]
         else:

@@ -217,6 +217,9 @@ class Route(Shape):
     metadata: Literal["lenient", "strict"] = "lenient"
     """Where the destination cannot keep all that an object has beside its bytes (docs/metadata.md): lenient moves it without the
     rest, which is counted; strict sends it to the error topic."""
+    on_conflict: Literal["overwrite", "keep", "newer", "fail"] = "overwrite"
+    """What is done where the destination holds an object that is neither a copy of ours nor equal: write over it, leave it, write
+    over it if the source's was modified later, or report the object as `destination_conflict`."""
     storage_classes: dict[str, str] = Field(default_factory=dict)
     """Class at the source -> class at the destination; "" leaves it to the location. A class that is not named is lost."""
     source_options: StoreOptions = StoreOptions()

@@ -19,7 +19,7 @@ from common.steps import OnStep, Step, ignore
 from common.telemetry import get_logger
 from publisher.advice import explain
 from publisher.ahead import ahead
-from publisher.diff import diff
+from publisher.diff import Keeping, diff
 from publisher.position import EVERYTHING, Position
 from publisher.publish import Judged, Publication
 from publisher.refusals import Refusals
@@ -154,6 +154,9 @@ class _Run:
             held=held,
             on_step=scanner.on_step,
         )
+        # What a sweep has found to be kept is looked at again once in a full sweep; whoever asks for a scan asks for looks.
+        age = scanner.settings.full_sweep_seconds if job.kind == "sweep" else 0
+        self._keeping = Keeping(route.on_conflict, job.started - age)
         self._refusals = Refusals(
             route, self._scan, flight=scanner.flight, errors=scanner.errors, owner=scanner.owner, clock=scanner.clock
         )
@@ -226,7 +229,7 @@ class _Run:
         return page, compared
 
     async def _page(self, page: ScannedPage, compared: Compared) -> None:
-        difference = diff(page.objects, compared.differ, self._scanner.clock(), self._republish_after)
+        difference = diff(page.objects, compared.differ, self._scanner.clock(), self._republish_after, self._keeping)
         publish = difference.publish
         if faults := [*page.faults, *self._refusals.too_long(publish)]:
             refused = {fault.key for fault in faults}
@@ -235,6 +238,8 @@ class _Run:
         awaited = [(page.objects.keys[place], page.objects.tokens[place]) for place in compared.awaited]
         proven = difference.unchanged - len(compared.counted) - len(awaited)
         left_out = Counter(page.left_out)
+        if kept := len(set(difference.kept).difference(compared.ended)):
+            left_out["kept"] += kept
         self._met.update(left_out, published=len(publish), proven=proven, in_flight=len(difference.in_flight))
         await self._publication.page(Judged(publish, page.done, difference.in_flight, awaited, proven, left_out))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from common.errors import MetadataLost
 from common.storage.metadata import HEADERS, USUAL_CLASSES, Field, field_of
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 log = get_logger(__name__)
 
+OnConflict = Literal["overwrite", "keep", "newer", "fail"]
+"""`Route.on_conflict`."""
 STANDARD = "STANDARD"
 """The class of which S3 does not speak."""
 MOST_NAMED = 10
@@ -60,6 +62,7 @@ class Rules:
     """The destination's options name one class for all objects: theirs are not lost, but replaced."""
     encryption_is_set: bool = False
     """The same of how they are encrypted."""
+    on_conflict: OnConflict = "overwrite"
     origin: Origin = field(default_factory=Origin)
     """What the copies say of their source."""
 
@@ -70,6 +73,7 @@ class Rules:
             classes=route.storage_classes,
             class_is_set=route.destination_options.storage_class is not None,
             encryption_is_set=route.destination_options.encryption is not None,
+            on_conflict=route.on_conflict,
             origin=Origin.of(route.source),
         )
 

@@ -14,7 +14,7 @@ from common.objects import UNSIZED
 from common.storage.base import Absent, Matches
 from common.storage.metadata import HEADERS
 from common.storage.names import PREFIX
-from common.storage.source_time import without_ours
+from common.storage.source_time import of_file, since_epoch, without_ours
 from worker.provenance import Standing
 
 if TYPE_CHECKING:
@@ -33,11 +33,15 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class Seen:
     """`proven`: the object that holds the task's version already; then nothing is to be written. Else `precondition` is what a
-    write has to expect.
+    write has to expect, if there is to be one.
     """
 
     precondition: Precondition
     proven: StoredObject | None = None
+    foreign: bool = False
+    """What a write would replace is not ours."""
+    kept: bool = False
+    """It is not to be replaced: the route says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,24 @@ class Look:
             source = await at_source()
             if are_equal(source, found) and (self._bytes_alone(standing) or self._same_beside(source, found, task)):
                 return Seen(precondition, found)
-        return Seen(precondition)
+        if standing is Standing.OURS:
+            return Seen(precondition)
+        return Seen(precondition, foreign=True, kept=await self._is_kept(task, found, at_source))
+
+    async def _is_kept(self, task: Task, found: StoredObject, at_source: AtSource) -> bool:
+        """Whether an object that is not ours stays. Raises DestinationTaken where that is for people to decide."""
+        match self.rules.on_conflict:
+            case "keep":
+                return True
+            case "newer":
+                return not _is_newer(await at_source(), found)
+            case "fail":
+                raise DestinationTaken(
+                    f"{task.destination!r} holds an object that is not a copy of ours, nor equal to it, and is not to be written "
+                    'over (on_conflict = "fail", --immutable): move it away, or decide for all such objects with on_conflict = '
+                    '"overwrite", "newer" or "keep" on the route, or with --update or --ignore-existing'
+                )
+        return False
 
     def check_written(self, task: Task, written: StoredObject) -> None:
         """Raises DestinationTaken where what the destination says to have after a write is another object of the source."""
@@ -110,6 +131,18 @@ def are_equal(source: StoredObject, found: StoredObject) -> bool:
     here, there = _stated(source), _stated(found)
     common = here.keys() & there.keys()
     return source.size == found.size and bool(common) and all(here[kind] == there[kind] for kind in common)
+
+
+def _is_newer(source: StoredObject, found: StoredObject) -> bool:
+    """Whether the source's was modified later. A time that nobody tells is no reason to write over anything."""
+    here, there = _modified(source), _modified(found)
+    return here is not None and there is not None and here > there
+
+
+def _modified(found: StoredObject) -> int | None:
+    """That of the file that was uploaded, where somebody has noted it: a bucket itself knows the time of the upload."""
+    told = of_file(found.headers.metadata)
+    return told if told is not None or found.modified is None else since_epoch(found.modified, found.nanoseconds)
 
 
 def _stated(found: StoredObject) -> dict[str, str | int]:

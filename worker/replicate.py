@@ -20,6 +20,7 @@ from common.errors import (
 )
 from common.objects import Version
 from common.state.cache import Outcome
+from common.state.records import kept_mark
 from common.steps import Step
 from common.storage.base import Absent, Matches
 from common.task import decode, encode
@@ -79,6 +80,17 @@ class Ends:
     reader: Reader
     writer: Writer
     rules: Rules = LENIENT
+
+
+@dataclass(frozen=True, slots=True)
+class _Brought:
+    """What became of an object: a receipt for what is at the destination, `moved` there by us or not; None where what is there is
+    another object that stays. `overwritten`: we have written over what was not ours.
+    """
+
+    receipt: Receipt | None
+    moved: Moved | None = None
+    overwritten: bool = False
 
 
 class _Source:
@@ -239,12 +251,18 @@ class Replicator:
 
     async def _carry_out(self, task: Task, ends: Ends, record: Record) -> None:
         try:
-            receipt, moved = await self._move(task, ends, record)
+            brought = await self._move(task, ends, record)
         except _Superseded as superseded:
             await self._hand_over(task, ends, superseded.successor)
             return
+        if brought.receipt is None:
+            await self._settler.kept(task, kept_mark(ends.rules.on_conflict, self._now()))
+            await self._failures.served(task, source=False, destination=True)
+            log.debug("what is there is kept", action="object_kept", route=task.route, key=task.key)
+            return
         self._on_step(Step.VERIFIED)
-        await self._settler.arrived(task, receipt, moved)
+        moved = brought.moved
+        await self._settler.arrived(task, brought.receipt, moved, overwritten=brought.overwritten)
         await self._failures.served(task, source=moved is not None, destination=True)
         log.debug(
             "object replicated" if moved else "object was there already",
@@ -254,21 +272,24 @@ class Replicator:
             size=task.size,
         )
 
-    async def _move(self, task: Task, ends: Ends, record: Record) -> tuple[Receipt, Moved | None]:
-        """Bring the version to the destination, or find that it is there: then nothing was moved."""
+    async def _move(self, task: Task, ends: Ends, record: Record) -> _Brought:
+        """Bring the version to the destination, or find that it is there, or that what is there stays."""
         same, consumed = await self._transfers[task.route].still_there(task, record.consumed), record.consumed
         if same is not None and consumed is not None:
-            return verify.receipt(task, same, consumed.crc32c, at=int(self._now()), worker=self._name), None
+            return _Brought(verify.receipt(task, same, consumed.crc32c, at=int(self._now()), worker=self._name))
         planned = plan(task.key, task.size, ends.writer.limits, self._part_bytes)
         precondition = self._assumed(task, ends, planned, record)
         look, source = Look(ends.writer, ends.rules), _Source(ends.reader, task)
+        foreign = False
         for _ in range(LOOKS):
             if precondition is None:
                 seen = await look.at(task, record, source.known)
-                self._habits[task.route].saw(there=seen.proven is not None)
+                self._habits[task.route].saw(there=seen.kept or seen.proven is not None)
                 if seen.proven is not None:
-                    return verify.receipt(task, seen.proven, None, at=int(self._now()), worker=self._name), None
-                precondition = seen.precondition
+                    return _Brought(verify.receipt(task, seen.proven, None, at=int(self._now()), worker=self._name))
+                if seen.kept:
+                    return _Brought(None)
+                precondition, foreign = seen.precondition, seen.foreign
             try:
                 moved = await self._transfers[task.route].move(task, planned, precondition)
             except (PreconditionFailed, UploadLost):
@@ -281,7 +302,8 @@ class Replicator:
                 raise Unavailable(f"{error}; yet the source says that it is unchanged") from error
             else:
                 look.check_written(task, moved.written)
-                return verify.receipt(task, moved.written, moved.crc32c, at=int(self._now()), worker=self._name), moved
+                receipt = verify.receipt(task, moved.written, moved.crc32c, at=int(self._now()), worker=self._name)
+                return _Brought(receipt, moved, overwritten=foreign)
         raise DestinationConflict(f"{task.destination!r} changed each of the {LOOKS} times that it was about to be written")
 
     def _assumed(self, task: Task, ends: Ends, planned: Plan, record: Record) -> Precondition | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -38,31 +39,45 @@ class Settler:
         self._missed: Batcher[Missed, bool] = Batcher(flight.miss, linger=LINGER_SECONDS)
         self._handed: Batcher[HandedOver, None] = Batcher(partial(_hand_over, flight), linger=LINGER_SECONDS)
 
-    async def arrived(self, task: Task, receipt: Receipt, moved: Moved | None) -> None:
-        """The destination holds the task's version; `moved` is what this delivery brought there, None where it was there."""
+    async def arrived(self, task: Task, receipt: Receipt, moved: Moved | None, *, overwritten: bool = False) -> None:
+        """The destination holds the task's version; `moved` is what this delivery brought there, None where it was there;
+        `overwritten`: over something that was not ours.
+        """
         if moved is None:
-            await self._settle(task, Settled.PROVEN, receipt, 0)
+            await self._settle(replace(self._ended(task, Settled.PROVEN), receipt=receipt))
             return
         self._tally.lost.update(each.field for each in moved.lost)
         self._tally.unverified.update(moved.unproven)
+        self._tally.overwritten += overwritten
         await self._settle(
-            task, Settled.MOVED, receipt, receipt.size, metadata_lost=bool(moved.lost), unverified=bool(moved.unproven)
+            replace(
+                self._ended(task, Settled.MOVED),
+                receipt=receipt,
+                copied_bytes=receipt.size,
+                metadata_lost=bool(moved.lost),
+                unverified=bool(moved.unproven),
+                overwritten=overwritten,
+            )
         )
 
     async def proven(self, task: Task) -> None:
         """The cache knew the version as consumed before this delivery came."""
-        await self._settle(task, Settled.PROVEN, None, 0)
+        await self._settle(self._ended(task, Settled.PROVEN))
 
     async def gone(self, task: Task) -> None:
         """The source has no such object any more, and its listing is of an earlier time: there is nothing to move."""
-        await self._settle(task, Settled.GONE, None, 0)
+        await self._settle(self._ended(task, Settled.GONE))
 
     async def changing(self, task: Task) -> None:
         """The source changes each time that the object's turn comes: it is left to the next scan."""
-        await self._settle(task, Settled.CHANGING, None, 0)
+        await self._settle(self._ended(task, Settled.CHANGING))
+
+    async def kept(self, task: Task, mark: int) -> None:
+        """What is at the destination stays. `mark` (`records.kept_mark`) tells later scans, so that they need not ask again."""
+        await self._settle(replace(self._ended(task, Settled.KEPT), mark=mark))
 
     async def failed(self, task: Task) -> None:
-        await self._settle(task, Settled.FAILED, None, 0)
+        await self._settle(self._ended(task, Settled.FAILED))
 
     async def missing(self, task: Task) -> bool:
         """The source has no such object now: it stays in flight until a full scan has decided. False if one has, and listed
@@ -78,20 +93,12 @@ class Settler:
         await self._handed.add(HandedOver(task.route, task.key, task.version.token, successor.token, self._worker))
         self._on_step(Step.RECORDED)
 
-    async def _settle(self, task: Task, outcome: Settled, receipt: Receipt | None, copied_bytes: int, **beside: bool) -> None:
-        await self._batch.add(
-            Settlement(
-                route=task.route,
-                key=task.key,
-                etag=task.version.token,
-                owner=self._worker,
-                outcome=outcome,
-                receipt=receipt,
-                copied_bytes=copied_bytes,
-                **beside,
-            )
-        )
-        self._tally.add(outcome, copied_bytes)
+    def _ended(self, task: Task, outcome: Settled) -> Settlement:
+        return Settlement(task.route, task.key, task.version.token, self._worker, outcome)
+
+    async def _settle(self, ended: Settlement) -> None:
+        await self._batch.add(ended)
+        self._tally.add(ended.outcome, ended.copied_bytes)
         self._on_step(Step.RECORDED)
 
     async def _send(self, items: Sequence[Settlement]) -> Sequence[None]:

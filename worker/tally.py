@@ -28,6 +28,8 @@ class Tally:
         self.unverified: Counter[End] = Counter()
         """Objects that were moved, by the end that states no checksum of them."""
         self.bytes = 0
+        self.overwritten = 0
+        """Objects that were written over something that was not ours."""
 
     def add(self, outcome: Settled, copied_bytes: int) -> None:
         self.ended[outcome] += 1
@@ -57,4 +59,6 @@ class Tally:
             counts["metadata_lost"] = {field.value: count for field, count in self.lost.items()}
         if self.unverified:
             counts["unverified"] = {end.value: count for end, count in self.unverified.items()}
+        if self.overwritten:
+            counts["overwritten"] = self.overwritten
         return counts

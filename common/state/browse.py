@@ -96,6 +96,8 @@ def described(kind: Kind, key: str, record: Record) -> dict[str, Any] | None:
     """A record as the API shows it; None if there is none of this kind."""
     if kind is Kind.PUBLISHED:
         published = record.published
+        if published is not None and (kept := published.kept) is not None:
+            return {"key": key, "etag": published.etag, "at": _iso(kept.at), "left_out": "kept"}
         return published and {"key": key, "etag": published.etag, "at": _iso(published.at)}
     receipt = record.consumed
     return receipt and {

@@ -41,6 +41,8 @@ class Compared(NamedTuple):
     """Those that are, and that the open job has counted before its scan came to them."""
     awaited: Sequence[int] = ()
     """Those that are, and that are in flight all the same."""
+    ended: Sequence[int] = ()
+    """Those that differ, and that the open job has counted all the same before its scan came to them."""
 
 
 class Cache:
@@ -71,9 +73,9 @@ class Cache:
         args: list[Argument] = [*places(stored), packed or b"", *stored]
         if packed is None:
             args += [pack_token(token) for token in tokens]
-        differ, values, counted, awaited = await self._store.run("compare", [self._keys.route(route)], args)
+        differ, values, counted, awaited, ended = await self._store.run("compare", [self._keys.route(route)], args)
         records = [decode(value, {}) if value else NOTHING for value in values]
-        return Compared(list(zip(differ, records, strict=True)), counted, awaited)
+        return Compared(list(zip(differ, records, strict=True)), counted, awaited, ended)
 
     async def claim(self, wanted: Sequence[Claim]) -> list[Claimed]:
         """For each: take the lease, unless the version is consumed already or someone else has the lease."""
@@ -118,7 +120,8 @@ class Cache:
                 digests.append(digest(stored))
                 args += [digests[-1].hex(), stored, pack_token(item.etag), item.owner, item.outcome.value, item.copied_bytes]
                 args += [text_bytes(item.receipt.worker), *pack_receipt(item.receipt)] if item.receipt else ["", "", ""]
-                args += [int(item.metadata_lost), int(item.unverified)]
+                args += [int(item.metadata_lost), int(item.unverified), int(item.overwritten)]
+                args.append("" if item.mark is None else item.mark)
             numbers = b"".join([spread(each) for each in digests])
             fixed: list[Argument] = [now, self._per_bucket, numbers, b"".join(digests)]
             calls += [self._known(route), self._store.call("settle", [self._keys.route(route)], [*fixed, *args])]

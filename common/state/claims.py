@@ -43,7 +43,7 @@ class Claimed:
 
 
 class Settled(StrEnum):
-    """How a task ended; each is a counter of its job, GONE and CHANGING are reasons for which objects are left out."""
+    """How a task ended; each is a counter of its job, GONE, CHANGING and KEPT are reasons for which objects are left out."""
 
     MOVED = "moved"
     """We brought the version to its destination."""
@@ -55,6 +55,8 @@ class Settled(StrEnum):
     """The source holds it no more, and its listing is known to be of earlier."""
     CHANGING = "changing"
     """The source had another version each time, and it is left to the next scan."""
+    KEPT = "kept"
+    """The destination has another object there, which stays by the route's `on_conflict`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,10 @@ class Settlement:
     """The destination could not keep all that the object has beside its bytes."""
     unverified: bool = False
     """It was moved, and at one end nothing could be compared with its bytes but their number."""
+    overwritten: bool = False
+    """What was at the destination before was not ours."""
+    mark: int | None = None
+    """With KEPT: what is recorded in place of the time of publishing (`records.kept_mark`)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,6 +86,8 @@ class Job:
     """Of those moved: objects that arrived without all that they have beside their bytes."""
     unverified: int = 0
     """Of those moved: objects of which one end states no checksum."""
+    overwritten: int = 0
+    """Of those moved: objects that were written over something that was not ours."""
     unbalanced: int = 0
     """What `listed` is more than the sum of the others; 0 unless there is a fault of ours."""
     sweeps: int = 1
@@ -246,7 +248,10 @@ def _job(stored: Mapping[bytes, bytes]) -> Job | None:
     )
 
 
-_NUMBERS = ("listed", "moved", "proven", "in_flight", "failed", "bytes", "metadata_lost", "unverified", "unbalanced")
+_NUMBERS = (
+    *("listed", "moved", "proven", "in_flight", "failed", "bytes"),
+    *("metadata_lost", "unverified", "overwritten", "unbalanced"),
+)
 
 
 def _left_out(values: Mapping[str, bytes]) -> dict[str, int]:

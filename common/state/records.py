@@ -16,6 +16,11 @@ then v, read as hex-number (a multipart ETag); 2 = v, read as decimal (a generat
 version is one of these four, except that 2 is zigzag v of (generation - consumed time in microseconds); or 4 = the consumed
 token.
 
+A published record whose time lies beyond 0xC0000000 (the year 2072) has none: the object was looked at and left out, because
+what is at its destination is kept (`Kept`). Bit 29 says under which rule, the 29 bits below it when, in seconds since 2026; after
+2042 they begin anew, and all that is kept looks old. Whoever does not know of it takes it for a clock that was wrong. Either way
+the object is published again, and looked at.
+
 The scripts (scripts/_record.lua) take a value apart and put it together again, and leave tokens and receipts as they are.
 """
 
@@ -33,9 +38,18 @@ _DECIMAL = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
 _HEX_ONLY, _HEX_NUMBER, _NUMBER, _TEXT, _SAME = range(5)
 _ONLY_PUBLISHED, _ONLY_CONSUMED, _BOTH, _BOTH_DIFFERENT = range(4)
 _CRC = 16
+_KEPT, _KEPT_TIME, _KEPT_SINCE = 0xC000_0000, 0x1FFF_FFFF, 1_767_225_600
+_RULES = ("keep", "newer")
 _TIME = struct.Struct(">I")
 _new = tuple.__new__
 """Makes a named tuple in half the time; a page of lookups makes thousands."""
+
+
+class Kept(NamedTuple):
+    """What is at the destination stays by the route's `on_conflict`; so it was decided at `at` (whole unix seconds)."""
+
+    on_conflict: str
+    at: int
 
 
 class Published(NamedTuple):
@@ -43,6 +57,13 @@ class Published(NamedTuple):
 
     etag: str
     at: int
+
+    @property
+    def kept(self) -> Kept | None:
+        """Set where the task has ended since, and nothing was copied: `at` is no time then."""
+        if self.at < _KEPT:
+            return None
+        return Kept(_RULES[self.at >> 29 & 1], _KEPT_SINCE + (self.at & _KEPT_TIME))
 
 
 class Receipt(NamedTuple):
@@ -62,6 +83,11 @@ class Record(NamedTuple):
 
 
 NOTHING = Record()
+
+
+def kept_mark(on_conflict: str, now: float) -> int:
+    """What stands in place of the time of a published record whose object was left out: see `Published.kept`."""
+    return _KEPT | _RULES.index(on_conflict) << 29 | (int(now) - _KEPT_SINCE) & _KEPT_TIME
 
 
 def pack_token(text: str) -> bytes:

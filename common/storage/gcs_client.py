@@ -23,7 +23,7 @@ from common.storage.google_errors import STATUSES, explanation
 from common.storage.header_text import CONTROL, encoding, is_unicode
 from common.storage.metadata import MOST_METADATA, fitting, placed
 from common.storage.names import SOURCE_MODIFIED
-from common.storage.source_time import GSUTIL_MTIME, MTIME, as_gsutil, as_rclone_on_gcs, moment, of_file
+from common.storage.source_time import GSUTIL_MTIME, MOST_ADDED, MTIME, as_gsutil, as_rclone_on_gcs, moment, of_file
 from common.transport.aws import encode_query
 from common.transport.google import STORAGE_SCOPE, Anonymous, GoogleTokens, identity, send
 from common.transport.http import Request, retry_after
@@ -195,6 +195,8 @@ def kept(headers: Headers) -> Headers:
 
 
 def _fits(metadata: Mapping[str, str]) -> bool:
+    if 4 * len("".join((*metadata, *metadata.values()))) + MOST_ADDED <= _LARGEST:  # no character has more than four bytes
+        return True
     metadata = _with_times(metadata)
     return len("".join((*metadata, *metadata.values())).encode("utf-8", "surrogatepass")) <= _LARGEST
 

@@ -22,7 +22,7 @@ from common.storage.header_text import decoded, disposition, encoded, encoding, 
 from common.storage.metadata import HEADERS, MOST_METADATA, fitting, placed
 from common.storage.names import SOURCE_MODIFIED
 from common.storage.s3_beside import uncarried
-from common.storage.source_time import MTIME, as_rclone_on_s3, of_file
+from common.storage.source_time import MOST_ADDED, MTIME, as_rclone_on_s3, of_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -109,10 +109,10 @@ def _header(field: str, value: str) -> str | None:
 
 
 def _fits(metadata: Mapping[str, str]) -> bool:
-    metadata = _with_time(metadata)
     characters = len("".join((*metadata, *metadata.values())))
-    if 6 * characters + 16 * len(metadata) <= _LARGEST:  # nothing is sent longer than that
+    if 6 * characters + 16 * len(metadata) + MOST_ADDED <= _LARGEST:  # nothing is sent longer than that
         return True
+    metadata = _with_time(metadata)
     return sum(len(name) + len(encoded(value)) for name, value in metadata.items()) <= _LARGEST
 
 

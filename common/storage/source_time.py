@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 MTIME = "mtime"
 GSUTIL_MTIME = "goog-reserved-file-mtime"
+MOST_ADDED = 96
+"""Bytes of both entries, names and values together, are fewer."""
 
 _SECOND = 1_000_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -24,7 +24,7 @@ USUAL = 100
 MOST = 1000
 COUNTERS = (
     "scans", "published", "listed", "moved", "proven", "in_flight", "missing", "failed", "bytes", "metadata_lost", "unverified",
-    "unbalanced", "sweeps",
+    "overwritten", "unbalanced", "sweeps",
 )  # fmt: skip
 ASK = 'send {"route": "NAME"} for one route, or nothing for all of them'
 

@@ -5,13 +5,14 @@
 --      else ''   4.. object keys, and after all of them, if ARGV[3] is '', their tokens
 -- Reads route, route:N, route:flight, route:early. Writes nothing.
 -- Reply: {position of each that is not consumed in this version, from 0}, {value or nil of each of them}, {positions of those that are
--- consumed and have been counted in this scan}, {positions of those that are consumed and yet in flight}
+-- consumed and have been counted in this scan}, {positions of those that are consumed and yet in flight},
+-- {positions of those that are not consumed in this version and have been counted in this scan all the same}
 
 local route = open_route(KEYS[1])
 local numbers, digests, bodies = ARGV[1], ARGV[2], ARGV[3]
 local call, hget, places, values, found = redis.call, 'HGET', {}, {}, 0
 local flight, early = KEYS[1] .. ':flight', KEYS[1] .. ':early'
-local counted, awaited = {}, {}
+local counted, awaited, ended = {}, {}, {}
 local any_flight, any_early = call('EXISTS', flight) == 1, call('EXISTS', early) == 1
 
 -- consumed_as(value, kind, body): a token says by itself where it ends, so that as many equal bytes are an equal token
@@ -36,10 +37,11 @@ for n = 1, #numbers / 4 do
     found = found + 1
     places[found] = n - 1
     values[found] = value
+    if value and any_early and call('SISMEMBER', early, sub(digests, n * 20 - 19, n * 20)) == 1 then ended[#ended + 1] = n - 1 end
   elseif any_early and call('SISMEMBER', early, sub(digests, n * 20 - 19, n * 20)) == 1 then
     counted[#counted + 1] = n - 1
   elseif any_flight and call('HEXISTS', flight, sub(digests, n * 20 - 19, n * 20)) == 1 then
     awaited[#awaited + 1] = n - 1
   end
 end
-return {places, values, counted, awaited}
+return {places, values, counted, awaited, ended}

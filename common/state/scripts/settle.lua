@@ -2,9 +2,10 @@
 -- Ends tasks of one route: writes receipts, takes the objects off the flight table, counts them, gives up leases.
 -- KEYS 1 route
 -- ARGV 1 now   2 objects per bucket   3 the keys' numbers, 4 bytes each   4 the keys' digests, 20 bytes each
---      5.. per task: digest (hex), object key, token of the task's version, owner, outcome (moved, proven, failed, gone or changing), bytes, worker,
---      token and receipt ('' and '' where there is no receipt), whether metadata were lost, and whether the bytes were moved unverified (0 or 1 each)
--- Writes route, route:N (consumed), route:workers (new names), route:flight, route:failed, route:early, route:current (missing), jobs.
+--      5.. per task: digest (hex), object key, token of the task's version, owner, outcome (moved, proven, failed, gone, changing or
+--      kept), bytes, worker, token and receipt ('' and '' where there is no receipt); whether metadata were lost, whether the bytes were moved
+--      unverified, whether something that was not ours was written over (0 or 1 each); the mark of what is kept ('' for anything else)
+-- Writes route, route:N (consumed, published), route:workers (new names), route:flight, route:failed, route:early, route:current (missing), jobs.
 -- Deletes route:failures:DIGEST after a receipt and after the last failure, and route:lease:DIGEST if the owner has it.
 -- Deletes route:begun:DIGEST (see claim.lua).
 -- Reply: how many tasks were counted.
@@ -17,7 +18,8 @@
 local root, workers, now = KEYS[1], KEYS[1] .. ':workers', tonumber(ARGV[1])
 local route, current = open_route(root), current_of(root)
 local open = job_named(root, current.job)
-local numbers, counted, receipts = {}, 0, false
+local numbers, counted, changed = {}, 0, false
+local LEFT_OUT = {gone = true, changing = true, kept = true}
 
 local function worker_number(name)
   if not numbers[name] then
@@ -30,26 +32,27 @@ local function worker_number(name)
   return numbers[name]
 end
 
-local function arrived(job, bytes, lost, unverified)
+local function arrived(job, bytes, lost, unverified, overwritten)
   counted = counted + 1
   if bytes ~= '0' then count(job, 'bytes', tonumber(bytes)) end
   if lost == '1' then count(job, 'metadata_lost', 1) end
   if unverified == '1' then count(job, 'unverified', 1) end
+  if overwritten == '1' then count(job, 'overwritten', 1) end
 end
 
-local function settle(digest, token, outcome, bytes, lost, unverified)
+local function settle(digest, token, outcome, bytes, lost, unverified, overwritten)
   local entry = entry_at(root, digest)
   if entry and entry.token == token then
-    if outcome == 'gone' or outcome == 'changing' then
+    if LEFT_OUT[outcome] then
       take_off(root, open, digest, entry, 'left_out', outcome)
     else
       take_off(root, open, digest, entry, outcome)
     end
     if outcome == 'failed' and open then put_mark(root, digest, {scan = entry.scan, job = open.id, token = token}) end
-    if outcome == 'moved' or outcome == 'proven' then
+    if outcome == 'moved' or outcome == 'proven' or outcome == 'kept' then
       if open and (entry.unrecorded or open.remember) then redis.call('SADD', root .. ':early', digest) end
     end
-    arrived(open, bytes, lost, unverified)
+    arrived(open, bytes, lost, unverified, overwritten)
   elseif not entry and (outcome == 'moved' or outcome == 'proven') then
     local mark = mark_at(root, digest)
     if not mark or mark.token ~= token then return end
@@ -58,26 +61,38 @@ local function settle(digest, token, outcome, bytes, lost, unverified)
     count(job, 'failed', -1)
     count(job, outcome, 1)
     if job and open and job.id == open.id then redis.call('SADD', root .. ':early', digest) end
-    arrived(job, bytes, lost, unverified)
+    arrived(job, bytes, lost, unverified, overwritten)
   end
 end
 
-for i = 5, #ARGV, 11 do
-  local n = (i + 6) / 11
+-- keep(digest, number, key, token, mark): the record says that the object was left out, unless a newer version is on its way
+local function keep(digest, number, key, token, mark)
+  local entry = entry_at(root, digest)
+  if entry and entry.token ~= token then return end
+  local record, bucket, value = read(route, number, key)
+  if not record.published then route.published = route.published + 1 end
+  record.published, record.at = token, tonumber(mark)
+  store(route, bucket, key, value, record)
+  changed = true
+end
+
+for i = 5, #ARGV, 13 do
+  local n = (i + 8) / 13
   if ARGV[i + 8] ~= '' then
     local record, bucket, value = read(route, number_at(ARGV[3], n), ARGV[i + 1])
     if not record.consumed then route.consumed = route.consumed + 1 end
     record.worker, record.consumed, record.receipt = worker_number(ARGV[i + 6]), ARGV[i + 7], ARGV[i + 8]
     store(route, bucket, ARGV[i + 1], value, record)
-    receipts = true
+    changed = true
   end
-  settle(digest_at(ARGV[4], n), ARGV[i + 2], ARGV[i + 4], ARGV[i + 5], ARGV[i + 9], ARGV[i + 10])
+  if ARGV[i + 12] ~= '' then keep(digest_at(ARGV[4], n), number_at(ARGV[3], n), ARGV[i + 1], ARGV[i + 2], ARGV[i + 12]) end
+  settle(digest_at(ARGV[4], n), ARGV[i + 2], ARGV[i + 4], ARGV[i + 5], ARGV[i + 9], ARGV[i + 10], ARGV[i + 11])
   if ARGV[i + 8] ~= '' or ARGV[i + 4] == 'failed' then redis.call('DEL', root .. ':failures:' .. ARGV[i]) end
   redis.call('DEL', root .. ':begun:' .. ARGV[i])
   local lease = root .. ':lease:' .. ARGV[i]
   if redis.call('GET', lease) == ARGV[i + 3] then redis.call('DEL', lease) end
 end
-if receipts then
+if changed then
   grow(route, tonumber(ARGV[2]))
   save(route)
 end

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.objects import StoredObject, Version
-from common.state.records import Published, Receipt, Record
+from common.state.records import Published, Receipt, Record, kept_mark
 from common.storage.listed import Listed
-from publisher.diff import Verdict, diff, judge
+from publisher.diff import Keeping, Verdict, diff, judge
 
 NOW = 1_000_000
 HOUR = 3600
@@ -62,6 +62,32 @@ def test_every_combination_has_one_verdict() -> None:
         proved = consumed_etag == "e"
         recent = published_etag == "e" and -HOUR < age < HOUR
         assert judge("e", record, NOW, HOUR).publish is not (proved or recent)
+
+
+@pytest.mark.parametrize(
+    ("kept_by", "age", "on_conflict", "verdict"),
+    [
+        ("keep", 10, "keep", Verdict.KEPT),
+        ("newer", 10, "newer", Verdict.KEPT),
+        ("keep", 10, "newer", Verdict.OVERDUE),  # the setting is another by now
+        ("newer", 10, "overwrite", Verdict.OVERDUE),
+        ("keep", HOUR, "keep", Verdict.KEPT),
+        ("keep", HOUR + 1, "keep", Verdict.OVERDUE),  # what is there may have gone since
+    ],
+)
+def test_what_was_kept_stays_left_out_for_a_while(kept_by: str, age: int, on_conflict: str, verdict: Verdict) -> None:
+    # Given an object of version e that was left out, because something else is at its destination
+    now = 1_800_000_000
+    record = Record(Published("e", kept_mark(kept_by, now - age)), consumed("x"))
+    keeping = Keeping(on_conflict, now - HOUR)
+    # Then it is left out again as long as that is the rule and not long ago
+    assert judge("e", record, now, HOUR, keeping) is verdict
+    # And a newer version is looked at at once
+    assert judge("newer", record, now, HOUR, keeping) is Verdict.CHANGED
+    # And of a page it is counted apart
+    page = Listed.of([StoredObject("a", 1, Version("e"))])
+    found = diff(page, [(0, record)], now, HOUR, keeping)
+    assert (found.kept, bool(found.publish)) == (([0], False) if verdict is Verdict.KEPT else ([], True))
 
 
 tokens = st.sampled_from(["a", "b", "c"])

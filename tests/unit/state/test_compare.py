@@ -10,13 +10,15 @@ from hypothesis import strategies as st
 
 from common.config import RedisSettings
 from common.state.cache import Cache, Compared, Published, Record, Settled, Settlement
+from common.state.flight import Flight, Scan
 from common.state.keys import digest, spread, spreads
-from common.state.records import pack_token, pack_tokens
+from common.state.records import kept_mark, pack_token, pack_tokens
 from common.state.store import Store
 from tests.unit.state.samples import ETAG, NOW, ODD_KEYS, OTHER, ROUTE, keys, publish, receipt, receipts, settlement, tokens
 
 if TYPE_CHECKING:
     from common.state.cache import Receipt
+    from common.state.jobs import Jobs
 
 hexes = st.binary(min_size=16, max_size=16).map(bytes.hex)
 
@@ -52,6 +54,25 @@ async def test_more_workers_than_one_byte_can_number(cache: Cache) -> None:
     page = [f"k{n}" for n in range(300)]
     assert (await cache.compare(ROUTE, page, [ETAG] * 300)).differ == []
     assert len((await cache.compare(ROUTE, page, [ETAG[::-1]] * 300)).differ) == 300
+
+
+async def test_what_was_kept_before_its_page_was_recorded_is_not_left_out_twice(store: Store, cache: Cache, jobs: Jobs) -> None:
+    # Given a page that was reserved and sent, of which a worker has found that something else stays at the destination
+    job, flight = await jobs.open(ROUTE, "sweep", NOW), Flight(store, clock=lambda: NOW)
+    scan = Scan(ROUTE, job.id, 0)
+    await flight.reserve(scan, [("a", ETAG), ("b", ETAG)])
+    await cache.settle([Settlement(ROUTE, "a", ETAG, "one", Settled.KEPT, mark=kept_mark("keep", NOW))])
+    # When the publisher dies before it records the page, and its successor lists it again
+    found = await cache.compare(ROUTE, ["a", "b"], [ETAG, ETAG])
+    # Then it is told that the object has been counted, and what the record says
+    assert found.ended == [0]
+    assert [(place, record.published and record.published.kept) for place, record in found.differ] == [
+        (0, ("keep", NOW)),
+        (1, None),
+    ]
+    known = await jobs.get(job.id)
+    assert known is not None
+    assert (known.listed, known.left_out, known.in_flight, known.unbalanced) == (2, {"kept": 1}, 1, 0)
 
 
 @given(st.dictionaries(keys, receipts, max_size=12), st.data())

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from common.state.cache import Cache, Settled, Settlement
 from common.state.keys import text_bytes
-from common.state.records import Published, Receipt, Record, decode, pack_receipt, pack_token
+from common.state.records import Published, Receipt, Record, decode, kept_mark, pack_receipt, pack_token
 from tests.unit.state.samples import ETAG, NOW, ROUTE, publish, published, receipt, receipts
 
 if TYPE_CHECKING:
@@ -84,3 +84,15 @@ async def test_scripts_write_the_same_bytes(store: Store, steps: list[Published 
         else 0
     )
     assert await store.client.hget(f"{store.keys.route(ROUTE)}:0", "key") == reference(record, int(worker or 0))
+
+
+@given(st.sampled_from(["keep", "newer"]), st.integers(1_767_225_600, 1_767_225_600 + 2**29 - 1))
+def test_a_mark_says_by_which_rule_something_is_kept_and_since_when(rule: str, now: int) -> None:
+    marked = Published(ETAG, kept_mark(rule, now))
+    assert marked.kept == (rule, now)
+    assert decode(reference(Record(marked, receipt()), 0), WORKERS).published == marked
+
+
+def test_a_time_is_no_mark() -> None:
+    assert Published(ETAG, NOW).kept is None
+    assert Published(ETAG, 3_200_000_000).kept is None  # in the year 2071
