@@ -28,7 +28,8 @@ async def opened_store(settings: Settings) -> AsyncIterator[Store]:
             async with asyncio.timeout(PATIENCE):
                 await store.check()
         except TimeoutError as error:
-            raise StateUnavailable(_silent_redis(settings)) from error
+            why = f" ({store.away})" if store.away else ""
+            raise StateUnavailable(_silent_redis(settings) + why) from error
         yield store
     finally:
         await store.close()
@@ -49,7 +50,7 @@ async def opened_queue(settings: Settings, opening: Awaitable[Queue]) -> AsyncIt
 
 
 def _silent_redis(settings: Settings) -> str:
-    return f"Redis at {settings.redis.address} does not answer: check that it runs, REDIS_ADDRESS and REDIS_PASSWORD"
+    return f"Redis at {settings.redis.place} does not answer: check that it runs, REDIS_ADDRESS and REDIS_PASSWORD"
 
 
 def _silent_pubsub(settings: Settings) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from common.queues.base import Queue
+    from publisher.room import Room
 
 Result = TypeVar("Result")
 
@@ -41,7 +43,9 @@ class Outlet:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
         clock: Callable[[], float] = time.monotonic,
+        room: Room | None = None,
     ) -> None:
+        """`room` is waited for before anything is sent; None: nothing is waited for."""
         self._open_queue = open_queue
         self._queue: Queue | None = None
         self._sleep = sleep
@@ -49,6 +53,7 @@ class Outlet:
         self._away = False
         self._clock = clock
         self._look_again = 0.0
+        self._room = room
 
     async def open(self) -> None:
         """Return when the queue is open, however long that takes. Raises SettingsError when it cannot be."""
@@ -66,7 +71,8 @@ class Outlet:
         """
         if messages:
             await self._look()
-            await self._patiently(partial(self._opened().send, messages))
+            async with self._room.for_messages(messages) if self._room else nullcontext():
+                await self._patiently(partial(self._opened().send, messages))
 
     async def _look(self) -> None:
         """Now and then, before something is sent, whether it would arrive."""

@@ -47,6 +47,7 @@ from publisher.increments import Increments
 from publisher.jobs import Scanner
 from publisher.leadership import LEASE_SECONDS, Leadership
 from publisher.outlet import Outlet
+from publisher.room import Room
 from publisher.schedule import FINISH_SECONDS, GIVE_UP_SECONDS, Scheduler
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class _Parts:
     """What both ways of publishing are made of. Nothing is connected before `connect`."""
 
     store: Store
+    room: Room
     outlet: Outlet
     jobs: Jobs
     cache: Cache
@@ -84,8 +86,9 @@ class _Parts:
         gc.set_threshold(CONTAINERS_BETWEEN_COLLECTIONS, *gc.get_threshold()[1:])
         store = await Store.open(settings.redis)
         stack.push_async_callback(store.close)
-        outlet = Outlet(partial(open_queue, settings))
-        errors = Outlet(partial(open_errors, settings))
+        room = Room(store)
+        outlet = Outlet(partial(open_queue, settings), room=room)
+        errors = Outlet(partial(open_errors, settings), room=room)
         for each in (outlet, errors):
             stack.push_async_callback(each.close)
         transport = Transport()
@@ -105,12 +108,17 @@ class _Parts:
             on_step=on_step,
             increments=Increments(Feeds(store), settings.publisher.full_sweep_seconds, time.time),
         )
-        return cls(store, outlet, jobs, cache, scanner, owner)
+        return cls(store, room, outlet, jobs, cache, scanner, owner)
 
     async def connect(self) -> None:
         """Wait for Redis and the queue. Raises SettingsError when one of them cannot work as it is set up."""
         await self.store.check()
         await self.outlet.open()
+
+    async def redis(self) -> None:
+        """Raises StateUnavailable while Redis takes no writes, or has so little room left that publishing waits."""
+        await self.store.probe()
+        await self.room.check()
 
     async def ping(self) -> None:
         await self.store.send([("PING",)])
@@ -184,7 +192,7 @@ async def _work(settings: Settings, stop: asyncio.Event, on_step: OnStep) -> Non
 def _serve(settings: Settings, parts: _Parts, scheduler: Scheduler, stack: AsyncExitStack, background: Background) -> None:
     if settings.api is None:
         return
-    health = Health({"redis": parts.store.probe, "queue": parts.outlet.check})
+    health = Health({"redis": parts.redis, "queue": parts.outlet.check})
     background.keep("health", health.watch)
     desk = Desk(
         bridge=Bridge(asyncio.get_running_loop()),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from redis.exceptions import RedisError, ResponseError
 
@@ -47,6 +47,13 @@ _ANSWER_SECONDS = 20
 """Longer than any script takes and than Redis needs to write an append-only file on a slow disk."""
 _PROBE_SECONDS = 60
 """For how long the key is there that a probe writes."""
+
+
+class Memory(NamedTuple):
+    """Bytes, as `maxmemory` counts them."""
+
+    used: int
+    limit: int
 
 
 class Store:
@@ -147,6 +154,19 @@ class Store:
             if kind in ELSEWHERE:
                 await leave_server(self.client)
             raise StateUnavailable(text, reason=kind.value) from error
+
+    @property
+    def away(self) -> str | None:
+        """Why Redis cannot be used at this moment; None when the last call was answered."""
+        return self._absence.reason
+
+    async def memory(self) -> Memory | None:
+        """What Redis uses of what it may use (`maxmemory`); None where it has no limit, does not tell, or does not answer."""
+        with suppress(RedisError, OSError):  # whoever sends something next meets the same, and waits
+            said = await heed(self.client.info("memory"))
+            if limit := int(said.get("maxmemory", 0)):
+                return Memory(int(said["used_memory"]) - int(said.get("mem_not_counted_for_evict", 0)), limit)
+        return None
 
     async def close(self) -> None:
         """May be called twice."""
