@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from common.objects import StoredObject
     from common.state.records import Kept, Record
     from common.storage.listed import Listed
 
@@ -46,13 +45,13 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What of one page is to be published, and what is in flight: (key, version). `unchanged` is only counted, `kept` are the
-    positions of what is left out because something else stays at the destination.
+    """What of one page is to be published and what is in flight, by position, in the order of the listing. `unchanged` is only
+    counted, `kept` are the positions of what is left out because something else stays at the destination.
     """
 
-    publish: list[StoredObject] = field(default_factory=list)
+    publish: list[int] = field(default_factory=list)
     unchanged: int = 0
-    in_flight: list[tuple[str, str]] = field(default_factory=list)
+    in_flight: list[int] = field(default_factory=list)
     kept: list[int] = field(default_factory=list)
 
 
@@ -94,9 +93,9 @@ def diff(
         if verdict.publish:
             places.append(place)
         elif verdict is Verdict.IN_FLIGHT:
-            in_flight.append((page.keys[place], page.tokens[place]))
+            in_flight.append(place)
         elif verdict is Verdict.KEPT:
             kept.append(place)
         else:
             unchanged += 1
-    return Difference([page[place] for place in places], unchanged, in_flight, kept)
+    return Difference(places, unchanged, in_flight, kept)

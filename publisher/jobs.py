@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from common.errors import ObjectError
 from common.state.flight import Scan
 from common.state.jobs import JobLost
+from common.state.records import pack_token
 from common.steps import OnStep, Step, ignore
 from common.telemetry import get_logger
 from publisher.advice import explain
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from common.config import PublisherSettings, Route
     from common.state.cache import Cache, Compared
-    from common.state.flight import Flight
+    from common.state.flight import Entries, Flight
     from common.state.jobs import Job, Jobs
     from common.storage.base import Reader
     from publisher.increments import Increments
@@ -230,18 +231,32 @@ class _Run:
 
     async def _page(self, page: ScannedPage, compared: Compared) -> None:
         difference = diff(page.objects, compared.differ, self._scanner.clock(), self._republish_after, self._keeping)
-        publish = difference.publish
-        if faults := [*page.faults, *self._refusals.too_long(publish)]:
+        places = difference.publish
+        if faults := [*page.faults, *self._refusals.too_long(page.objects, places)]:
             refused = {fault.key for fault in faults}
-            publish = [item for item in publish if item.key not in refused]
+            places = [place for place in places if page.objects.keys[place] not in refused]
             await self._refusals.report(faults)
-        awaited = [(page.objects.keys[place], page.objects.tokens[place]) for place in compared.awaited]
-        proven = difference.unchanged - len(compared.counted) - len(awaited)
+        proven = difference.unchanged - len(compared.counted) - len(compared.awaited)
         left_out = Counter(page.left_out)
         if kept := len(set(difference.kept).difference(compared.ended)):
             left_out["kept"] += kept
-        self._met.update(left_out, published=len(publish), proven=proven, in_flight=len(difference.in_flight))
-        await self._publication.page(Judged(publish, page.done, difference.in_flight, awaited, proven, left_out))
+        self._met.update(left_out, published=len(places), proven=proven, in_flight=len(difference.in_flight))
+        await self._publication.page(
+            Judged(
+                publish=[page.objects[place] for place in places],
+                entries=_entries(page, compared, places),
+                done=page.done,
+                in_flight=_entries(page, compared, difference.in_flight),
+                awaited=_entries(page, compared, compared.awaited),
+                proven=proven,
+                left_out=left_out,
+            )
+        )
 
     def _log(self, text: str, action: str, **fields: object) -> None:
         log.info(text, action=action, route=self._route.name, job=self._job.id, **fields)
+
+
+def _entries(page: ScannedPage, compared: Compared, places: Sequence[int]) -> Entries:
+    tokens = page.objects.tokens
+    return [(compared.stored[place], compared.digests[place], pack_token(tokens[place])) for place in places]

@@ -16,13 +16,14 @@ from common.state.jobs import JobLost
 from common.steps import OnStep, Step, ignore
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable
 
+    from common.state.flight import Entries
     from publisher.position import Gap, Position
 
-    Entries = Sequence[tuple[str, str]]
-    Write = Callable[[Entries, Position, int, Counter[str]], Awaitable[None]]
-    """(key, etag) of what was published, the position, how many were proven, and how many left out, by reason."""
+    Write = Callable[[Entries, Position, int | None, int, Counter[str]], Awaitable[None]]
+    """What was published, the position, the number that follows those of the tasks, how many were proven, and how many left
+    out, by reason."""
 
 AT_ONCE = 1000
 """Objects recorded by one write, so that others wait a few milliseconds for Redis and no longer; a page may hold more."""
@@ -39,6 +40,8 @@ class Sent:
     proven: int
     left_out: Counter[str]
     done: Gap
+    numbers: int | None = None
+    """That of the task behind it, if anything of it was reserved."""
 
     @property
     def confirmed(self) -> bool:
@@ -116,7 +119,8 @@ class Ledger:
         if not self._held():
             raise JobLost
         entries = [entry for page in pages for entry in page.entries]
-        await self._write(entries, position, sum(page.proven for page in pages), left_out)
+        numbers = next((page.numbers for page in reversed(pages) if page.numbers is not None), None)
+        await self._write(entries, position, numbers, sum(page.proven for page in pages), left_out)
         self._position = position
         for _ in pages:
             self._pages.popleft()

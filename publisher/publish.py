@@ -29,7 +29,6 @@ from typing import TYPE_CHECKING
 
 from common.state.jobs import JobLost
 from common.steps import OnStep, ignore
-from common.storage.listed import Listed
 from common.task import Form
 from publisher.ledger import Ledger, Sent
 from publisher.position import Position
@@ -49,11 +48,12 @@ PAGES_UNDER_WAY = 4
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A page that was compared: what is to be published, (key, version) of what is in flight or still awaited though it is
-    consumed, how many are proven, and how many are left out, by reason.
+    """A page that was compared: what is to be published, what is in flight or still awaited though it is consumed, how many are
+    proven, and how many are left out, by reason. `entries` are those of `publish`.
     """
 
     publish: Sequence[StoredObject]
+    entries: Entries
     done: Gap
     in_flight: Entries = ()
     awaited: Entries = ()
@@ -99,16 +99,27 @@ class Publication:
     async def page(self, page: Judged) -> None:
         """Publish what is to be published of a page. Returns while it is on its way."""
         await self._ledger.room(PAGES_UNDER_WAY)
-        publish = page.publish
-        confirmation = None
-        if publish or page.in_flight or page.awaited:
+        entries, confirmation, numbers = page.entries, None, None
+        if entries or page.in_flight or page.awaited:
             if not self._held():
                 raise JobLost
-            publish, first = await self._reserve(page)
+            reserved = await self._flight.reserve(
+                self._scan,
+                entries,
+                in_flight=page.in_flight,
+                awaited=page.awaited,
+                lost_before=self._lost_before(),
+                not_failed=self._not_failed,
+            )
+            publish, entries = page.publish, page.entries
+            if reserved.left:
+                left = set(reserved.left)
+                publish = [item for place, item in enumerate(publish) if place not in left]
+                entries = [entry for place, entry in enumerate(entries) if place not in left]
+            numbers = reserved.first + len(publish)
             if publish:
-                form = Form(self._route.name, self._scan.job, datetime.fromtimestamp(self._clock(), UTC))
-                confirmation = asyncio.create_task(self._send(form.filled(publish, first, self._route.destination.url)))
-        self._ledger.enter(Sent(confirmation, _entries(publish), page.proven, page.left_out, page.done))
+                confirmation = self._sending(publish, reserved.first)
+        self._ledger.enter(Sent(confirmation, entries, page.proven, page.left_out, page.done, numbers))
 
     async def finish(self) -> None:
         """Return when every page is confirmed and recorded."""
@@ -118,30 +129,23 @@ class Publication:
         """Stop sending. What is not recorded is scanned again by whoever resumes the job. Nothing to do after `finish`."""
         await self._ledger.close()
 
-    async def _reserve(self, page: Judged) -> tuple[Sequence[StoredObject], int]:
-        """What is to be sent, and the number of its first task."""
-        first, left = await self._flight.reserve(
-            self._scan,
-            _entries(page.publish),
-            in_flight=page.in_flight,
-            awaited=page.awaited,
-            lost_before=self._lost_before(),
-            not_failed=self._not_failed,
-        )
-        if not left:
-            return page.publish, first
-        away = set(left)
-        return [item for place, item in enumerate(page.publish) if place not in away], first
+    def _sending(self, publish: Sequence[StoredObject], first: int) -> asyncio.Task[None]:
+        form = Form(self._route.name, self._scan.job, datetime.fromtimestamp(self._clock(), UTC))
+        return asyncio.create_task(self._send(form.filled(publish, first, self._route.destination.url)))
 
     async def _send(self, messages: Sequence[bytes]) -> None:
         for start in range(0, len(messages), self._batch):
             await self._outlet.send(messages[start : start + self._batch])
 
-    async def _record(self, entries: Entries, position: Position, proven: int, left_out: Counter[str]) -> None:
-        await self._flight.record(self._scan, entries, int(self._clock()), str(position), proven, left_out)
-
-
-def _entries(objects: Sequence[StoredObject]) -> Entries:
-    if isinstance(objects, Listed):
-        return list(zip(objects.keys, objects.tokens, strict=True))
-    return [(item.key, item.version.token) for item in objects]
+    async def _record(
+        self, entries: Entries, position: Position, numbers: int | None, proven: int, left_out: Counter[str]
+    ) -> None:
+        await self._flight.record(
+            self._scan,
+            entries,
+            int(self._clock()),
+            str(position),
+            next_number=numbers,
+            proven=proven,
+            left_out=left_out,
+        )

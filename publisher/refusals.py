@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from common.config import Route
     from common.objects import StoredObject
     from common.state.flight import Flight, Scan
+    from common.storage.listed import Listed
     from publisher.outlet import Outlet
 
 log = get_logger(__name__)
@@ -54,11 +55,10 @@ class Refusals:
                 self._say(faults[place])
         await self._flight.refuse(self._scan, names)
 
-    def too_long(self, objects: Sequence[StoredObject]) -> list[Fault]:
-        """Those of the objects whose tasks would be larger than a task may be."""
-        return [
-            Fault(item.key, InvalidName(_too_long(item))) for item in objects if len(item.key) > LONG_KEY and self._large(item)
-        ]
+    def too_long(self, objects: Listed, places: Sequence[int]) -> list[Fault]:
+        """Those of the objects at these places whose tasks would be larger than a task may be."""
+        long = [objects[place] for place in places if len(objects.keys[place]) > LONG_KEY]
+        return [Fault(item.key, InvalidName(_too_long(item))) for item in long if self._large(item)]
 
     def _large(self, item: StoredObject) -> bool:
         form = Form(self._route.name, self._scan.job, datetime.fromtimestamp(self._clock(), UTC))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from common.state.flight import Flight, Scan
+from common.state.flight import Flight, Scan, entries_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +24,6 @@ async def publish(
     per_bucket: int = 40,
 ) -> None:
     """Reserve and record (key, version) pairs in the open job of the route."""
-    flight, scan = Flight(store, per_bucket=per_bucket, clock=lambda: at), Scan(route, job, 0)
-    await flight.reserve(scan, entries)
-    await flight.record(scan, entries, int(at), after, proven)
+    flight, scan, packed = Flight(store, per_bucket=per_bucket, clock=lambda: at), Scan(route, job, 0), entries_of(entries)
+    first, _ = await flight.reserve(scan, packed)
+    await flight.record(scan, packed, int(at), after, next_number=first + len(entries), proven=proven)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from common.state.browse import START, Cursor, Kind, described, remove, walk, worker_names
 from common.state.claims import Claim, Claimed, Outcome, Settled, Settlement
-from common.state.keys import digest, key_bytes, keys_bytes, places, spread, spreads, text_bytes
+from common.state.keys import digest, digests_of, key_bytes, keys_bytes, placed, spread, spreads, text_bytes
 from common.state.records import NOTHING, Published, Receipt, Record, decode, pack_receipt, pack_token, pack_tokens
 
 if TYPE_CHECKING:
@@ -43,6 +43,9 @@ class Compared(NamedTuple):
     """Those that are, and that are in flight all the same."""
     ended: Sequence[int] = ()
     """Those that differ, and that the open job has counted all the same before its scan came to them."""
+    stored: Sequence[bytes] = ()
+    """The keys as they are stored, and their digests: whoever goes on with some of them need not make them again."""
+    digests: Sequence[bytes] = ()
 
 
 class Cache:
@@ -70,12 +73,13 @@ class Cache:
             return Compared()
         stored = keys_bytes(keys)
         packed = pack_tokens(tokens)
-        args: list[Argument] = [*places(stored), packed or b"", *stored]
+        digests = digests_of(stored)
+        args: list[Argument] = [*placed(digests), packed or b"", *stored]
         if packed is None:
             args += [pack_token(token) for token in tokens]
         differ, values, counted, awaited, ended = await self._store.run("compare", [self._keys.route(route)], args)
         records = [decode(value, {}) if value else NOTHING for value in values]
-        return Compared(list(zip(differ, records, strict=True)), counted, awaited, ended)
+        return Compared(list(zip(differ, records, strict=True)), counted, awaited, ended, stored, digests)
 
     async def claim(self, wanted: Sequence[Claim]) -> list[Claimed]:
         """For each: take the lease, unless the version is consumed already or someone else has the lease."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from common.state.cache import PER_BUCKET
 from common.state.jobs import JobLost, new_id
-from common.state.keys import digest, key_bytes, keys_bytes, places, text_bytes
+from common.state.keys import digest, key_bytes, keys_bytes, placed, places, text_bytes
 from common.state.records import pack_token
 
 if TYPE_CHECKING:
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from common.state.claims import HandedOver, Missed
     from common.state.store import Argument, Store
 
-    Entries = Sequence[tuple[str, str]]
-    """Pairs of an object's key and the token of its version."""
+    Entry = tuple[bytes, bytes, bytes]
+    """An object in one of its versions: its key as it is stored, the digest of that, the packed token of the version."""
+    Entries = Sequence[Entry]
 
 DECIDED_AT_ONCE = 1000
 
@@ -77,10 +78,19 @@ class Flight:
             raise JobLost
         return Reserved(reply[1], reply[2])
 
-    async def record(  # noqa: PLR0917 - one call, made in one place
-        self, scan: Scan, entries: Entries, at: int, after: str | None, proven: int = 0, left_out: Mapping[str, int] | None = None
+    async def record(
+        self,
+        scan: Scan,
+        entries: Entries,
+        at: int,
+        after: str | None,
+        *,
+        next_number: int | None = None,
+        proven: int = 0,
+        left_out: Mapping[str, int] | None = None,
     ) -> None:
-        """Record what the queue has confirmed as published, and how far the scan has come, as one step.
+        """Record what the queue has confirmed as published, and how far the scan has come, as one step. `next_number` follows
+        those of the tasks of all that is recorded.
 
         `proven` counts what is consumed as it was listed, `left_out` by reason what is no object to be replicated. Raises
         JobLost; what was published is recorded all the same.
@@ -89,7 +99,8 @@ class Flight:
         checkpoint = b"" if after is None else b"=" + text_bytes(after)
         reasons: list[Argument] = [part for pair in (left_out or {}).items() for part in pair]
         fixed: list[Argument] = [at, self._per_bucket, secrets.token_bytes(8), scan.job, scan.term, checkpoint, proven]
-        args = [*fixed, numbers, digests, len(reasons) // 2, *reasons, *pairs]
+        fixed += [numbers, digests, "" if next_number is None else next_number, len(reasons) // 2]
+        args = [*fixed, *reasons, *pairs]
         calls = [("SADD", self._keys.routes(), scan.route), self._store.call("record", [self._keys.route(scan.route)], args)]
         if not (await self._store.send(calls))[1]:
             raise JobLost
@@ -147,12 +158,12 @@ class Flight:
                 args += [digest(key).hex(), key, pack_token(item.etag), pack_token(item.successor), item.owner]
             await self._run("hand_over", route, [self._now(), self._per_bucket, *places(stored), *args])
 
-    async def redrive(self, route: str, entries: Entries) -> int:
+    async def redrive(self, route: str, versions: Sequence[tuple[str, str]]) -> int:
         """Tasks for these versions have been sent again: they are failed no more but in flight, in the open job of the
         route; one of kind `redrive` is opened if there is none. How many were not in flight before.
         """
         now = self._now()
-        numbers, digests, pairs = _packed(entries)
+        numbers, digests, pairs = _packed(entries_of(versions))
         args: list[Argument] = [now, route, new_id(route, now), numbers, digests, *pairs]
         calls = [("SADD", self._keys.routes(), route), self._store.call("redrive", [self._keys.route(route)], args)]
         return int((await self._store.send(calls))[1])
@@ -169,10 +180,16 @@ class Flight:
         return int(self._clock())
 
 
+def entries_of(versions: Sequence[tuple[str, str]]) -> Entries:
+    """Of pairs of an object's key and the token of its version."""
+    stored = keys_bytes([key for key, _ in versions])
+    return [(key, digest(key), pack_token(token)) for key, (_, token) in zip(stored, versions, strict=True)]
+
+
 def _packed(entries: Entries) -> tuple[bytes, bytes, list[bytes]]:
-    stored = keys_bytes([key for key, _ in entries])
-    pairs = zip(stored, [pack_token(token) for _, token in entries], strict=True)
-    return *places(stored), [part for pair in pairs for part in pair]
+    """Numbers and digests, one after the other, and keys and tokens in turn."""
+    numbers, digests = placed([each for _, each, _ in entries])
+    return numbers, digests, [part for key, _, token in entries for part in (key, token)]
 
 
 def _by_route(items: Sequence[Missed | HandedOver]) -> dict[str, list[int]]:

@@ -120,11 +120,19 @@ def spreads(stored: Iterable[bytes]) -> bytes:
     return b"".join([sha1(key, usedforsecurity=False).digest()[3::-1] for key in stored]).translate(_REVERSED_BITS)
 
 
-def places(stored: Iterable[bytes]) -> tuple[bytes, bytes]:
-    """The numbers of many keys, as `spreads` gives them, and their digests, one after the other."""
+def digests_of(stored: Iterable[bytes]) -> list[bytes]:
     sha1 = hashlib.sha1
-    digests = [sha1(key, usedforsecurity=False).digest() for key in stored]
+    return [sha1(key, usedforsecurity=False).digest() for key in stored]
+
+
+def placed(digests: Sequence[bytes]) -> tuple[bytes, bytes]:
+    """The numbers that many digests give, as `spreads` does of their keys, and the digests, one after the other."""
     return b"".join([each[3::-1] for each in digests]).translate(_REVERSED_BITS), b"".join(digests)
+
+
+def places(stored: Iterable[bytes]) -> tuple[bytes, bytes]:
+    """`placed`, of keys."""
+    return placed(digests_of(stored))
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,10 +21,11 @@ local function job_named(root, id)
   if not id then return nil end
   if jobs[id] == nil then
     local key = root .. ':job:' .. id
-    local known = redis.call('HMGET', key, 'state', 'scans', 'remember', 'finished', 'call')
+    local known = redis.call('HMGET', key, 'state', 'scans', 'remember', 'finished', 'call', 'published', 'recorded', 'gaps')
     jobs[id] = known[1] and {
       id = id, key = key, state = known[1], scans = tonumber(known[2] or 1), remember = known[3], finished = known[4], call = known[5],
-      by = {},
+      published = tonumber(known[6] or 0), recorded = tonumber(known[7] or 0),
+      gaps = known[8] or '', by = {},
     }
   end
   return jobs[id] or nil

@@ -2,9 +2,10 @@
 -- Keys: route..':flight' (hash: digest -> entry), route..':failed' (hash: digest -> mark), route..':early' (set of digests). A digest has
 -- 20 bytes.
 --
--- entry   flags (1 byte), scan in which the object was listed last (4), when its task was made (4), token of the awaited version
---         flags: 1 unrecorded: its page has not been recorded yet; 2 missing: a worker did not find it at the source, and the next full
---         scan decides; 4 returned: it was missing and was listed again, so that not to find it once more is a failure
+-- entry   flags (1 byte), scan in which the object was listed last (4), when its task was made (4), number of the task in its job (4),
+--         token of the awaited version
+--         flags: 2 missing: a worker did not find it at the source, and the next full scan decides; 4 returned: it was missing and was
+--         listed again, so that not to find it once more is a failure
 -- mark    scan in which it was listed last (4), id of the job that counts it as failed, a zero byte, token of the version that failed
 
 -- digest_at(digests, index) -> the index-th (from 1) of the digests packed into one string
@@ -14,16 +15,20 @@ local function digest_at(digests, index) return sub(digests, index * 20 - 19, in
 local function entry_at(root, digest)
   local value = redis.call('HGET', root .. ':flight', digest)
   if not value then return nil end
-  local flags = byte(value, 1)
+  local flags, scan, at, number = struct.unpack('>BI4I4I4', value)
   return {
-    unrecorded = flags % 2 == 1, missing = floor(flags / 2) % 2 == 1, returned = floor(flags / 4) % 2 == 1,
-    scan = struct.unpack('>I4', value, 2), at = struct.unpack('>I4', value, 6), token = sub(value, 10),
+    missing = floor(flags / 2) % 2 == 1, returned = floor(flags / 4) % 2 == 1,
+    scan = scan, at = at, number = number, token = sub(value, 14),
   }
 end
 
+local function entry_value(entry)
+  local flags = (entry.missing and 2 or 0) + (entry.returned and 4 or 0)
+  return struct.pack('>BI4I4I4', flags, entry.scan, entry.at, entry.number) .. entry.token
+end
+
 local function put_entry(root, digest, entry)
-  local flags = (entry.unrecorded and 1 or 0) + (entry.missing and 2 or 0) + (entry.returned and 4 or 0)
-  redis.call('HSET', root .. ':flight', digest, char(flags) .. struct.pack('>I4I4', entry.scan, entry.at) .. entry.token)
+  redis.call('HSET', root .. ':flight', digest, entry_value(entry))
 end
 
 -- mark_at(root, digest) -> mark, nil if the object has not failed

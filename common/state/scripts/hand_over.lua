@@ -24,7 +24,7 @@ for i = 5, #ARGV, 5 do
     handed = handed + 1
     if record.consumed == new then
       take_off(root, open, digest, entry, 'moved')
-      if open and (entry.unrecorded or open.remember) then redis.call('SADD', root .. ':early', digest) end
+      remember(root, open, digest, entry)
     else
       entry.token, entry.at = new, now
       put_entry(root, digest, entry)

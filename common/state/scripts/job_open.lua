@@ -17,7 +17,7 @@ local function reply(key) return redis.call('HGETALL', key) end
 local function scan_again()
   redis.call('HINCRBY', root .. ':current', 'scan', 1)
   redis.call('HSET', job.key, 'state', 'scanning', 'kind', ARGV[3], 'scans', job.scans + 1)
-  redis.call('HDEL', job.key, 'after', 'scanned', 'call')
+  redis.call('HDEL', job.key, 'after', 'scanned', 'call', 'gaps')
   redis.call('EXPIRE', job.key, LIFE_OPEN)
   return reply(job.key)
 end

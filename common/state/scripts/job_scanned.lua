@@ -13,7 +13,7 @@ job = held(root, current, ARGV[1], tonumber(ARGV[2]))
 if not job then return 0 end
 if job.state ~= 'scanning' or job.scans ~= tonumber(ARGV[4]) then return 1 end
 redis.call('DEL', root .. ':early')
-redis.call('HDEL', job.key, 'remember')
+redis.call('HDEL', job.key, 'remember', 'gaps')
 if ARGV[5] == '1' then
   redis.call('HINCRBY', root .. ':current', 'scan', 1)
   redis.call('HSET', job.key, 'scans', job.scans + 1)

@@ -10,6 +10,7 @@
 local root, now = KEYS[1], tonumber(ARGV[1])
 local route, current = open_route(root), current_of(root)
 local open, taken = job_named(root, current.job), 0
+local NEVER = 4294967295 -- a number that no page that is recorded has: the scan under way may come to the object yet
 
 local function open_one()
   local key = root .. ':job:' .. ARGV[3]
@@ -34,7 +35,8 @@ for i = 6, #ARGV, 2 do
       count(counted, 'failed', -1)
       leave_out(counted, 'redriven', 1)
     end
-    put_on(root, open, digest, {unrecorded = true, scan = current.scan, at = now, token = token})
+    put_entry(root, digest, {scan = current.scan, at = now, number = NEVER, token = token})
+    count_in(root, open, digest, mark)
     if open.scans > 0 then redis.call('HSET', open.key, 'news', 1) end
     taken = taken + 1
   end

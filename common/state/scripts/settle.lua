@@ -49,9 +49,7 @@ local function settle(digest, token, outcome, bytes, lost, unverified, overwritt
       take_off(root, open, digest, entry, outcome)
     end
     if outcome == 'failed' and open then put_mark(root, digest, {scan = entry.scan, job = open.id, token = token}) end
-    if outcome == 'moved' or outcome == 'proven' or outcome == 'kept' then
-      if open and (entry.unrecorded or open.remember) then redis.call('SADD', root .. ':early', digest) end
-    end
+    if outcome == 'moved' or outcome == 'proven' or outcome == 'kept' then remember(root, open, digest, entry) end
     arrived(open, bytes, lost, unverified, overwritten)
   elseif not entry and (outcome == 'moved' or outcome == 'proven') then
     local mark = mark_at(root, digest)

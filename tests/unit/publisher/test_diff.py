@@ -109,13 +109,13 @@ def test_a_page_is_split_without_loss_and_in_order(rows: list[tuple[str, Record]
     found = diff(page, known, NOW, republish_after)
     # Then every object is published or counted once, in the order of the listing
     assert len(found.publish) + found.unchanged + len(found.in_flight) == len(page)
-    assert found.publish == [item for item in page if item in found.publish]
+    assert found.publish == sorted(found.publish)
     assert found.unchanged == sum(proved)
     # And what is proved to be at the destination is never sent, and what has no record always is
-    for place, (item, (_, record)) in enumerate(zip(page, rows, strict=True)):
-        assert not (proved[place] and item in found.publish)
+    for place, (_, record) in enumerate(rows):
+        assert not (proved[place] and place in found.publish)
         if record == Record(None, None):
-            assert item in found.publish
+            assert place in found.publish
     # And what is known of more than that makes no difference
     assert diff(page, list(enumerate(record for _, record in rows)), NOW, republish_after) == found
 

@@ -14,28 +14,28 @@ from publisher.ledger import AT_ONCE, Ledger, Sent
 from publisher.position import Gap, Position
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from common.state.flight import Entries
 
 
 class Book:
     """What was written; each write waits until it is let through."""
 
     def __init__(self) -> None:
-        self.writes: list[tuple[int, Position, int, dict[str, int]]] = []
+        self.writes: list[tuple[int, Position, int | None, int, dict[str, int]]] = []
         self.gate = asyncio.Event()
         self.gate.set()
         self.at_once = 0
 
-    async def write(self, entries: Sequence[tuple[str, str]], position: Position, proven: int, left_out: Counter[str]) -> None:
+    async def write(self, entries: Entries, position: Position, numbers: int | None, proven: int, left_out: Counter[str]) -> None:
         self.at_once += 1
         assert self.at_once == 1
         await self.gate.wait()
         self.at_once -= 1
-        self.writes.append((len(entries), position, proven, dict(left_out)))
+        self.writes.append((len(entries), position, numbers, proven, dict(left_out)))
 
 
 def sent(after: str | None, until: str | None, confirmation: asyncio.Task[None] | None, entries: int = 1) -> Sent:
-    return Sent(confirmation, [("key", "e")] * entries, 5, Counter(marker=1), Gap(after, until))
+    return Sent(confirmation, [(b"key", b"digest", b"e")] * entries, 5, Counter(marker=1), Gap(after, until), entries or None)
 
 
 async def nothing() -> None:
@@ -62,7 +62,7 @@ async def test_what_becomes_due_while_a_write_is_under_way_goes_into_the_next() 
     book.gate.set()
     await ledger.room(1)
     # Then one write has them all
-    assert book.writes[1:] == [(1, Position((Gap("k"),)), 15, {"marker": 3})]
+    assert book.writes[1:] == [(1, Position((Gap("k"),)), 1, 15, {"marker": 3})]
     await ledger.close()
 
 
@@ -82,7 +82,7 @@ async def test_a_page_waits_for_those_before_it() -> None:
     # When the first is confirmed too, then both are recorded
     go.set()
     await ledger.room(1)
-    assert book.writes == [(2, Position((Gap("c", "m"), Gap("p"))), 10, {"marker": 2})]
+    assert book.writes == [(2, Position((Gap("c", "m"), Gap("p"))), 1, 10, {"marker": 2})]
     assert steps == [Step.BATCH_QUEUED, Step.BATCH_QUEUED, Step.BATCH_RECORDED, Step.BATCH_RECORDED]
     await ledger.close()
 

@@ -293,12 +293,12 @@ async def test_when_the_leader_is_killed_the_other_resumes_its_scan(bench: Bench
     slow, theirs = SlowReader(objects, page=2, at=2), FakeReader(objects, page=2)
     async with bench.running({"a": slow}, "one") as leader:
         await asyncio.wait_for(slow.reached.wait(), 10)
-        async with bench.running({"a": theirs}, "two"):
+        async with bench.running({"a": theirs}, "two") as follower:
             await bench.settled()
             assert theirs.listings == []
             # When the leader is killed
             leader.lock.die()
-            await until(lambda: theirs.closed == 1)
+            await until(lambda: theirs.closed == 1 and follower.idle)
             # Then the other takes over as soon as the lock has run out, and goes on from the checkpoint
             assert len(theirs.listings) == 1
             assert theirs.listings[0] in (None, "b", "d")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from hypothesis import strategies as st
 
 from common.state.cache import Cache, Claim, Published, Receipt, Settled, Settlement
-from common.state.flight import Flight, Scan
+from common.state.flight import Flight, Scan, entries_of
 from common.state.jobs import JobLost
 
 if TYPE_CHECKING:
@@ -65,7 +65,9 @@ def settlement(
 async def publish(cache: Cache, keys: Sequence[str], *, etag: str = ETAG, at: int = NOW, route: str = ROUTE) -> None:
     """Published records that belong to no job."""
     with suppress(JobLost):
-        await Flight(cache._store, per_bucket=2).record(Scan(route, "none", 0), [(key, etag) for key in keys], at, None)
+        await Flight(cache._store, per_bucket=2).record(
+            Scan(route, "none", 0), entries_of([(key, etag) for key in keys]), at, None
+        )
 
 
 async def everything(cache: Cache, route: str | None = ROUTE, limit: int = 1000) -> list[str]:

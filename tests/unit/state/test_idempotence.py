@@ -9,7 +9,7 @@ import pytest
 from common.state.agreements import Agreements
 from common.state.cache import Cache, Kind, Settled
 from common.state.claims import HandedOver, Missed
-from common.state.flight import Flight, Reserved, Scan
+from common.state.flight import Flight, Reserved, Scan, entries_of
 from common.state.formats import agree_on_format
 from common.state.holds import Holds
 from common.state.jobs import Jobs
@@ -64,11 +64,11 @@ async def test_a_second_run_changes_nothing(twice: Twice) -> None:
     flight, leader = Flight(twice, per_bucket=2, clock=lambda: NOW), Leader(twice, "sweep", "one", 30)
     term = await leader.take()
     job = await jobs.open(ROUTE, "sweep", NOW)
-    scan, entries = Scan(ROUTE, job.id, term), [(f"k{n}", ETAG) for n in range(20)]
+    scan, entries = Scan(ROUTE, job.id, term), entries_of([(f"k{n}", ETAG) for n in range(20)])
     assert await jobs.hold(job.id, term) == job
     assert await flight.reserve(scan, entries) == Reserved(0, [])
-    await flight.record(scan, entries, NOW, "k", 5, {"marker": 2})
-    await flight.record(scan, (), NOW, "k", 3)
+    await flight.record(scan, entries, NOW, "k", next_number=20, proven=5, left_out={"marker": 2})
+    await flight.record(scan, (), NOW, "k", proven=3)
     await flight.refuse(scan, [("", "!invalid_name")])
     claimed = await cache.claim([claim(f"k{n}") for n in range(20)])
     await cache.renew([claim("k0"), claim("k1", owner="two")])

@@ -9,7 +9,7 @@ import pytest
 from common.errors import SettingsError
 from common.state.agreements import Agreements
 from common.state.cache import Cache, Settled
-from common.state.flight import Flight, Scan
+from common.state.flight import Flight, Scan, entries_of
 from common.state.formats import agree_on_format
 from common.state.jobs import Checkpoint, Job, JobLost, Jobs
 from common.storage.shared import Parking
@@ -34,9 +34,9 @@ async def read(jobs: Jobs, job: Job) -> Job:
 
 
 async def page(flight: Flight, job: Job, keys: list[str], after: str = "k", proven: int = 0, term: int = 0) -> None:
-    scan, entries = Scan(ROUTE, job.id, term), [(key, ETAG) for key in keys]
-    await flight.reserve(scan, entries)
-    await flight.record(scan, entries, NOW, after, proven)
+    scan, entries = Scan(ROUTE, job.id, term), entries_of([(key, ETAG) for key in keys])
+    first, _ = await flight.reserve(scan, entries)
+    await flight.record(scan, entries, NOW, after, next_number=first + len(keys), proven=proven)
 
 
 async def end(jobs: Jobs, job: Job) -> Job:
@@ -113,9 +113,10 @@ async def test_tasks_that_end_before_they_are_recorded_count(flight: Flight, cac
     """The queue confirms, a worker is quick, and only then the publisher records."""
     job = await jobs.open(ROUTE, "sweep", NOW)
     scan = Scan(ROUTE, job.id, 0)
-    await flight.reserve(scan, [("a", ETAG)])
+    entries = entries_of([("a", ETAG)])
+    await flight.reserve(scan, entries)
     await cache.settle([settlement("a")])
-    await flight.record(scan, [("a", ETAG)], NOW, "a")
+    await flight.record(scan, entries, NOW, "a", next_number=1)
     ended = await end(jobs, job)
     assert (ended.state, ended.moved, ended.listed) == ("done", 1, 1)
 
@@ -211,11 +212,11 @@ async def test_an_earlier_term_writes_nothing(flight: Flight, cache: Cache, jobs
     await page(flight, job, ["b"], "two", term=4)
     before = await read(jobs, job)
     # When the first one goes on as if nothing had happened
-    late = Scan(ROUTE, job.id, 3)
+    late, third = Scan(ROUTE, job.id, 3), entries_of([("c", ETAG)])
     for call in (
         jobs.hold(job.id, 3),
-        flight.reserve(late, [("c", ETAG)]),
-        flight.record(late, [("c", ETAG)], NOW, "three", 7),
+        flight.reserve(late, third),
+        flight.record(late, third, NOW, "three", proven=7),
         flight.refuse(late, [("d", "!forbidden")]),
         flight.decide(late, NOW),
         jobs.scanned(job, 3),
@@ -233,7 +234,7 @@ async def test_recent_jobs_come_newest_first(flight: Flight, jobs: Jobs) -> None
     opened = []
     for n, route in enumerate(["x-1", "y", "x-1", "y", "z"]):
         job = await jobs.open(route, "sweep", NOW + n)
-        await flight.reserve(Scan(route, job.id, 0), [(f"k{n}", ETAG)])
+        await flight.reserve(Scan(route, job.id, 0), entries_of([(f"k{n}", ETAG)]))
         await jobs.fail(job.id, 0, "so that the next one is another")
         opened.append(job)
     assert [job.id for job in await jobs.recent(4)] == [job.id for job in reversed(opened)][:4]
