@@ -14,6 +14,7 @@ class Step(StrEnum):
     # publisher, for each page
     PAGE_LISTED = "publisher.page_listed"
     PAGE_DIFFED = "publisher.page_diffed"
+    PAGE_RESERVED = "publisher.page_reserved"
     BATCH_QUEUED = "publisher.batch_queued"
     BATCH_RECORDED = "publisher.batch_recorded"
     SCAN_ENDED = "publisher.scan_ended"

@@ -28,7 +28,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from common.state.jobs import JobLost
-from common.steps import OnStep, ignore
+from common.steps import OnStep, Step, ignore
 from common.task import Form
 from publisher.ledger import Ledger, Sent
 from publisher.position import Position
@@ -94,6 +94,7 @@ class Publication:
         self._not_failed = not_failed
         self._clock = clock
         self._held = held
+        self._on_step = on_step
         self._ledger = Ledger(Position.of(job.checkpoint), self._record, held=held, on_step=on_step)
 
     async def page(self, page: Judged) -> None:
@@ -111,6 +112,7 @@ class Publication:
                 lost_before=self._lost_before(),
                 not_failed=self._not_failed,
             )
+            self._on_step(Step.PAGE_RESERVED)
             publish, entries = page.publish, page.entries
             if reserved.left:
                 left = set(reserved.left)

@@ -104,7 +104,7 @@ async def test_what_is_published_but_never_consumed_is_published_again_later(sur
     assert keys(await surroundings.drain()) == ["a"]
 
 
-STEPS = [Step.PAGE_LISTED, Step.PAGE_DIFFED, Step.BATCH_QUEUED, Step.BATCH_RECORDED, Step.SCAN_ENDED]
+STEPS = [Step.PAGE_LISTED, Step.PAGE_DIFFED, Step.PAGE_RESERVED, Step.BATCH_QUEUED, Step.BATCH_RECORDED, Step.SCAN_ENDED]
 
 
 @pytest.mark.parametrize("workers_go_on", [False, True])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from common.config import RedisSettings
 from common.state.cache import Cache, Compared, Published, Record, Settled, Settlement
-from common.state.flight import Flight, Scan
+from common.state.flight import Flight, Scan, entries_of
 from common.state.keys import digest, spread, spreads
 from common.state.records import kept_mark, pack_token, pack_tokens
 from common.state.store import Store
@@ -60,7 +60,8 @@ async def test_what_was_kept_before_its_page_was_recorded_is_not_left_out_twice(
     # Given a page that was reserved and sent, of which a worker has found that something else stays at the destination
     job, flight = await jobs.open(ROUTE, "sweep", NOW), Flight(store, clock=lambda: NOW)
     scan = Scan(ROUTE, job.id, 0)
-    await flight.reserve(scan, [("a", ETAG), ("b", ETAG)])
+    entries = entries_of([("a", ETAG), ("b", ETAG)])
+    first, _ = await flight.reserve(scan, entries)
     await cache.settle([Settlement(ROUTE, "a", ETAG, "one", Settled.KEPT, mark=kept_mark("keep", NOW))])
     # When the publisher dies before it records the page, and its successor lists it again
     found = await cache.compare(ROUTE, ["a", "b"], [ETAG, ETAG])
@@ -73,6 +74,12 @@ async def test_what_was_kept_before_its_page_was_recorded_is_not_left_out_twice(
     known = await jobs.get(job.id)
     assert known is not None
     assert (known.listed, known.left_out, known.in_flight, known.unbalanced) == (2, {"kept": 1}, 1, 0)
+    # And recording the page, late, leaves what the worker has found
+    await flight.record(scan, entries, NOW + 60, "b", next_number=first + 2)
+    kept, sent = [record.published for record in await cache.lookup(ROUTE, ["a", "b"])]
+    assert kept is not None
+    assert (kept.kept, kept.at) == (("keep", NOW), kept_mark("keep", NOW))
+    assert sent == Published(ETAG, NOW + 60)
 
 
 @given(st.dictionaries(keys, receipts, max_size=12), st.data())

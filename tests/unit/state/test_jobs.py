@@ -339,3 +339,41 @@ async def test_a_newer_format_is_refused_by_name(store: Store) -> None:
     await store.client.set(store.keys.format(), 3)
     with pytest.raises(SettingsError, match="format 3"):
         await store.check()
+
+
+async def test_what_is_redriven_is_failed_no_more(flight: Flight, cache: Cache, jobs: Jobs) -> None:
+    # Given a job that is over, with two failures
+    job = await jobs.open(ROUTE, "sweep", NOW)
+    await page(flight, job, ["a", "b", "c"])
+    await cache.settle([settlement("a", Settled.FAILED), settlement("b", Settled.FAILED), settlement("c")])
+    assert (await end(jobs, job)).state == "done_with_failures"
+    # When one of them is sent again
+    assert await flight.redrive(ROUTE, [("a", ETAG), ("c", ETAG)]) == 1
+    # Then it is in flight in a job of its own, and taken off the one that counted it
+    redriven = await jobs.current(ROUTE)
+    assert redriven is not None
+    assert (redriven.kind, redriven.state, redriven.listed, redriven.in_flight) == ("redrive", "moving", 1, 1)
+    first = await read(jobs, job)
+    assert (first.state, first.failed, first.left_out) == ("done_with_failures", 1, {"redriven": 1})
+    # When it arrives, then that job is done
+    await cache.settle([settlement("a")])
+    assert ((await read(jobs, redriven)).state, (await read(jobs, redriven)).moved) == ("done", 1)
+    # And when the other is sent again too, the first job has no failures left
+    await flight.redrive(ROUTE, [("b", ETAG)])
+    assert (await read(jobs, job)).state == "done"
+
+
+async def test_what_is_redriven_in_an_open_job_goes_back_to_in_flight(flight: Flight, cache: Cache, jobs: Jobs) -> None:
+    # Given a job that is open, and a failure in it
+    job = await jobs.open(ROUTE, "sweep", NOW)
+    await page(flight, job, ["a", "b"])
+    await cache.settle([settlement("a", Settled.FAILED)])
+    assert (await read(jobs, job)).failed == 1
+    # When it is sent again, then it is in flight, and listed once
+    assert await flight.redrive(ROUTE, [("a", ETAG)]) == 1
+    found = await read(jobs, job)
+    assert (found.listed, found.failed, found.in_flight) == (2, 0, 2)
+    # And when it arrives before the scan comes to it, the scan does not count it once more
+    await cache.settle([settlement("a")])
+    compared = await cache.compare(ROUTE, ["a"], [ETAG])
+    assert (compared.differ, compared.counted) == ([], [0])
