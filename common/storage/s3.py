@@ -19,7 +19,7 @@ from common.storage import proof
 from common.storage.abilities import Ability
 from common.storage.base import LARGEST_READ, MIB, TIB, Content, Limits
 from common.storage.s3_client import S3Client
-from common.storage.s3_headers import is_md5, kept, stored, to_store
+from common.storage.s3_headers import is_md5, kept, of_a_version, stored, to_store
 from common.storage.s3_inventory import Inventory, InventoryReader
 from common.storage.s3_pages import first_key, pages
 from common.storage.s3_writer import S3Writer
@@ -166,7 +166,7 @@ class S3Reader:
         expected = len(span) if span is not None else int(response.headers.get("content-length", size))
         if len(data) != expected:
             raise Unavailable(f"cannot read {name!r}: {expected} bytes were due, {len(data)} came")
-        found = stored(key, size, response.headers, believed=self._client.dialect.believed)
+        found = of_a_version(stored(key, size, response.headers, believed=self._client.dialect.believed), name)
         if version is not None and found.version.token != version.token:
             raise SourceChanged(f"cannot read {name!r}: it is now version {found.version.token}, the task names {version.token}")
         return Content(found, data)

@@ -30,7 +30,7 @@ from common.storage.abilities import Abilities, Ability
 from common.storage.s3_answer import said
 from common.storage.s3_dialect import dialect
 from common.storage.s3_endpoint import S3Endpoint
-from common.storage.s3_headers import etag, stored
+from common.storage.s3_headers import etag, of_a_version, stored
 from common.storage.s3_spelling import Spelt
 from common.storage.shared import Alone
 from common.transport.http import Response, retry_after
@@ -159,9 +159,11 @@ class S3Client:
         asked = [*headers, *self._payer]
         return await self._endpoint.send(method, whole_key, query=query, headers=asked, body=body, expect=expect)
 
-    async def head(self, key: str) -> StoredObject | None:
+    async def head(self, key: str, *, any_version: bool = False) -> StoredObject | None:
         """The object as it is now; None if there is none. A HEAD has no error body, and without s3:ListBucket a missing object is
         a 403 (https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html).
+
+        An answer that names no version is asked for again (Unavailable), unless `any_version` will do.
         """
         response = await self.send("HEAD", key, headers=[("x-amz-checksum-mode", "ENABLED")])
         if response.status == 404:
@@ -170,7 +172,8 @@ class S3Client:
             raise self.failure(response, "look at", key)
         length = response.headers.get("content-length", "")
         size = int(length) if length.isascii() and length.isdecimal() else await self._size(key, response)
-        return stored(key, size, response.headers, believed=self.dialect.believed)
+        found = stored(key, size, response.headers, believed=self.dialect.believed)
+        return found if any_version else of_a_version(found, f"s3://{self.bucket}/{self.prefix}{key}")
 
     async def _size(self, key: str, looked: Response) -> int:
         """Of an object of which a HEAD does not tell it, as behind a proxy that compresses: a range tells the whole's."""

@@ -17,6 +17,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from common.errors import Unavailable
 from common.objects import Headers, StoredObject, Version
 from common.storage.header_text import decoded, disposition, encoded, encoding, is_plain
 from common.storage.metadata import HEADERS, MOST_METADATA, fitting, placed
@@ -172,6 +173,13 @@ def version_of(token: str, wire: Mapping[str, str]) -> Version:
     """With the id that the answer says, where the bucket keeps versions."""
     version_id = wire.get("x-amz-version-id")
     return Version(token, version_id if version_id != "null" else None)
+
+
+def of_a_version(found: StoredObject, name: str) -> StoredObject:
+    """What was found. Raises Unavailable for an answer without an ETag: it may be of any version, and is asked for again."""
+    if not found.version.token:
+        raise Unavailable(f"the answer about {name!r} has no ETag, and does not say which version it is of")
+    return found
 
 
 def etag(value: str) -> str:

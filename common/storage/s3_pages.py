@@ -192,7 +192,7 @@ async def _looked_at(client: S3Client, answer: Answer, names: Sequence[str | Non
 async def _look(client: S3Client, key: str, row: Row, lacking: str) -> Row | ObjectError:
     said_of = f"'s3://{client.bucket}/{client.prefix}{key}': it is listed without {lacking}"
     try:
-        found = await client.head(key)
+        found = await client.head(key, any_version=True)
     except ObjectError as error:
         if error.retryable:
             raise

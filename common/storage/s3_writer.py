@@ -87,7 +87,7 @@ class S3Writer:
         if response.status != 200 or (response.body and said(response.body).is_error):
             raise self._failure(response, "write", key, precondition)
         token = etag(response.headers.get("etag", ""))
-        if whole_crc32c(response.headers) == body.crc32c:
+        if token and whole_crc32c(response.headers) == body.crc32c:
             # S3 has compared the checksum with the bytes it stored and says so; nothing is left to ask.
             return StoredObject(
                 key, len(body.data), version_of(token, response.headers), headers=body.headers, crc32c=body.crc32c

@@ -292,3 +292,15 @@ async def test_a_name_that_is_found_under_no_spelling_fails_by_name(ends: Ends) 
     assert list(faults) == ["a+b"]
     assert "'s3://demo/'" in str(faults["a+b"])
     assert "does not say whether" in str(faults["a+b"])
+
+
+async def test_an_answer_that_names_no_version_is_asked_for_again(ends: Ends) -> None:
+    # Given answers to a look and to a read that lack their ETag
+    fill(ends, "k")
+    adverse(ends).tells.append(without("etag", "HeadObject"))
+    adverse(ends).tells.append(without("etag", "GetObject"))
+    # Then neither is taken for the object
+    with pytest.raises(Unavailable, match="no ETag"):
+        await ends.reader().stat("k")
+    with pytest.raises(Unavailable, match="no ETag"):
+        await ends.reader().read("k", None, None)
