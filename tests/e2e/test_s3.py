@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from common.state.jobs import ENDED
 from tests.e2e.line import Line
 from tests.fakes.s3 import ACCESS_KEY, REGION, SECRET_KEY, Fault, Kind, S3Server
 from tests.nasty_names import NASTY
@@ -105,7 +106,7 @@ async def copied(line: Line, *, failed: int) -> None:
     """Publisher and worker run until the job is done and the queue is empty."""
     give_up = time.monotonic() + 90
     with line.running("publish"), line.running("work"):
-        while not any(job.state == "done" for job in await line.jobs()):
+        while not any(job.state in ENDED for job in await line.jobs()):
             assert time.monotonic() < give_up, line.logs()
             await asyncio.sleep(0.3)
     assert await line.left() == (0, failed), line.logs()
