@@ -13,16 +13,20 @@ import pytest
 
 from common.config import QueueSettings, RedisSettings, Route, Settings
 from common.location import Location
+from common.objects import Version
 from common.queues.registry import open_errors, open_queue
 from common.report import Report, encode
 from common.state.agreements import Agreements
 from common.state.cache import Cache
 from common.state.claims import Settled, Settlement
+from common.state.flight import Flight, Scan
 from common.state.holds import Holds
 from common.state.jobs import Jobs
 from common.state.records import Receipt
 from common.state.store import Store
 from common.storage.shared import Parking
+from common.task import Task
+from common.task import encode as encode_task
 from tests.published import publish
 
 KEYS = ["a", "with: colon and space", "ключ\n", "*", "[a]?"]
@@ -316,3 +320,50 @@ def test_a_service_that_is_away_is_an_error_and_no_traceback(environ, brigade, m
     answer = brigade(*command, **{**environ, **away})
     assert answer.code == 1
     assert says in answer.err
+
+
+def test_what_is_sent_again_is_taken_off_the_job_that_counted_it(settings, environ, brigade):
+    # Given a job that ended with two failures, one of which no task was ever made of
+    made = datetime.now(UTC)
+    task = Task("photos", "k", Version("etag k"), 3, None, "gs://copy/k", "photos-20261128T200000-abcdef", 0, made)
+
+    async def fail():
+        store = await Store.open(settings.redis)
+        jobs, flight, now = Jobs(store), Flight(store), time.time()
+        job = await jobs.open("photos", "sweep", now)
+        await publish(store, "photos", job.id, [("k", "etag k")], at=now)
+        await flight.refuse(Scan("photos", job.id, 0), [("", "!invalid_name")])
+        await Cache(store).settle([Settlement("photos", "k", "etag k", "w", Settled.FAILED)])
+        await jobs.scanned(job, 0)
+        await store.close()
+        errors = await open_errors(settings)
+        for key, payload in (("k", encode_task(task)), ("", b"")):
+            report = Report(
+                category="forbidden",
+                message="no",
+                attempts=1,
+                worker="w",
+                queued=made,
+                failed=made,
+                route="photos",
+                key=key,
+                payload=payload,
+            )
+            await errors.send([encode(report)])
+        await errors.close()
+
+    asyncio.run(fail())
+    (before,) = map(json.loads, brigade("jobs", "list", "--json", **environ).out.splitlines())
+    assert (before["state"], before["listed"], before["failed"]) == ("done_with_failures", 2, 2)
+
+    # When everything is sent again
+    answer = json.loads(brigade("errors", "redrive", "--json", **environ).out)
+
+    # Then what has a task is in flight, in a job of its own, and the other stays where it is
+    assert (answer["sent"], answer["no_task"]) == (1, 1)
+    newest, first = sorted(
+        map(json.loads, brigade("jobs", "list", "--json", **environ).out.splitlines()), key=lambda job: job["kind"]
+    )
+    assert (newest["kind"], newest["state"], newest["listed"], newest["in_flight"]) == ("redrive", "moving", 1, 1)
+    assert (first["id"], first["failed"], first["left_out"]) == (before["id"], 1, {"redriven": 1})
+    assert newest["unbalanced"] == first["unbalanced"] == 0

@@ -280,6 +280,16 @@ async def test_sweeps_that_find_nothing_to_do_become_one_job(flight: Flight, job
     assert [job.sweeps for job in await jobs.recent(9)] == [1, 100]
 
 
+async def test_sweeps_that_fail_for_the_same_reason_become_one_job(jobs: Jobs) -> None:
+    # Given sweeps over a bucket that is not there, and then over one that refuses us
+    for number, message in enumerate(["no bucket", "no bucket", "no bucket", "forbidden", "forbidden"]):
+        job = await jobs.open(ROUTE, "sweep", NOW + number)
+        await jobs.fail(job.id, 0, message)
+    # Then one stands for each reason
+    found = [(job.state, job.message, job.sweeps, job.since) for job in await jobs.recent(9)]
+    assert found == [("failed", "forbidden", 2, NOW + 3), ("failed", "no bucket", 3, NOW)]
+
+
 async def test_an_id_of_nobody_is_no_job(jobs: Jobs) -> None:
     for text in ("", "x", "a-b-c", "*", "photos-20260921T141320-zzzzzz"):
         assert await jobs.get(text) is None
