@@ -23,6 +23,8 @@ _COUNTED = {
     "overwritten": "written over what was there and no copy of ours (`on_conflict` in docs/settings.md)",
     "metadata_lost": "arrived without all of their metadata (docs/metadata.md)",
     "unverified": "moved, though one end states no checksum to compare them with (docs/design.md)",
+    "distrusted": "were not at the destination as they had been copied, and were looked at again",
+    "extra": "at the destination that the source does not have: left as they are",
 }
 
 
@@ -60,6 +62,8 @@ def _remarks(job: dict[str, Any]) -> Iterator[str]:
     for counter, said in _COUNTED.items():
         if count := job[counter]:
             yield f"{count} {said}"
+    if job["unlisted"]:
+        yield f"the destination was not compared to its end: {printable(job['unlisted'])}"
     if job["sweeps"] > 1:
         yield f"stands for {job['sweeps']} sweeps since {job['since']} that found nothing to do"
     if job["unbalanced"]:

@@ -44,6 +44,10 @@ class Snapshot:
     unverified: int = 0
     overwritten: int = 0
     unbalanced: int = 0
+    distrusted: int = 0
+    """Of those moved or proven: not at the destination as they had been copied before."""
+    extra: int | None = None
+    """At the destination and not at the source; no part of any sum. None: not known."""
 
     @property
     def ended(self) -> int:

@@ -69,6 +69,9 @@ MOST_PROCESSES = 8
     type=click.Path(path_type=Path, file_okay=False),
     help="Where progress and log are kept. [default: below ~/.local/state]",
 )
+@click.option(
+    "--trust-state", is_flag=True, help="Do not list the destination: believe what earlier runs have noted of what is there."
+)
 @click.option("--json", "as_json", is_flag=True, help="Progress, failures and summary as JSON lines.")
 @click.option("--quiet", is_flag=True, help="No progress: only failures and the summary.")
 @pass_invocation
@@ -87,6 +90,7 @@ def sync(
     natives: str | None,
     shortcuts: str | None,
     state_dir: Path | None,
+    trust_state: bool,
     as_json: bool,
     quiet: bool,
     **conflict: bool,
@@ -95,8 +99,8 @@ def sync(
 
     Both are s3://bucket/prefix, gs://bucket/prefix, gdrive://FOLDER_ID/path, file:///directory or a directory. Nothing is ever
     deleted; what is there, differs and is no copy of ours is written over, unless --ignore-existing, --update or --immutable says
-    otherwise. Interrupted, or run again later, it goes on where it stopped and copies only what is new, changed, or failed
-    before.
+    otherwise. Interrupted, or run again later, it goes on where it stopped and copies only what is new, changed, failed
+    before, or was deleted or altered at the destination.
 
     Credentials come from the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, GCP_CREDENTIALS, GDRIVE_TOKEN, …) or from
     what the machine has (profiles, instance roles, application default credentials). Routes in brigade.toml play no part.
@@ -116,7 +120,8 @@ def sync(
     defaults = {"BRIGADE_LOG_LEVEL": "WARNING", "BRIGADE_PROCESSES": str(min(os.cpu_count() or 1, MOST_PROCESSES))}
     environ = {**defaults, **invocation.environ, **{name: str(value) for name, value in given.items() if value is not None}}
     pair = Pair(*ends, source_endpoint or _endpoint(environ, ends[0]), destination_endpoint or _endpoint(environ, ends[1]))
-    plan = sync_run.Plan(directory=(state_dir or state_directory(environ, pair)).absolute(), pair=pair, environ=environ)
+    directory = (state_dir or state_directory(environ, pair)).absolute()
+    plan = sync_run.Plan(directory=directory, pair=pair, environ=environ, trust_state=trust_state)
     configure(LogSettings(level="WARNING"))
     with progress.display(as_json=as_json, quiet=quiet) as display:
         try:

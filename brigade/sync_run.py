@@ -55,18 +55,9 @@ LEASE_SECONDS = "15"
 PATIENCE_SECONDS = "120"
 """How long a state directory that cannot be written, being full, is waited for."""
 COUNTERS = (
-    "listed",
-    "published",
-    "moved",
-    "proven",
-    "in_flight",
-    "failed",
-    "bytes",
-    "metadata_lost",
-    "unverified",
-    "overwritten",
-    "unbalanced",
-)
+    "listed", "published", "moved", "proven", "in_flight", "failed", "bytes", "metadata_lost", "unverified",
+    "overwritten", "unbalanced", "distrusted",
+)  # fmt: skip
 
 _NOT_OURS = (
     *("BRIGADE_CONFIG", "AWS_S3_BUCKET", "GCP_BUCKET_NAME", "BRIGADE_QUEUE", "BRIGADE_REDIS_PREFIX"),
@@ -83,6 +74,8 @@ class Plan:
     directory: Path
     pair: Pair
     environ: Mapping[str, str]
+    trust_state: bool = False
+    """Not to list the destination."""
 
     @property
     def config(self) -> Path:
@@ -144,7 +137,7 @@ async def run(plan: Plan, route: Mapping[str, Any], display: Display) -> int:
             environ = {**plan.environment(redis.address), "BRIGADE_REDIS_PATIENCE": "0"}  # when to give up is decided here
             workers = await WorkerChild.start(environ, settings.worker.processes, log, notes)
             stack.push_async_callback(workers.stop, settings.worker.grace_seconds + 15)
-            sync = _Sync(settings, Jobs(store), tasks, display, plan.environ)
+            sync = _Sync(settings, Jobs(store), tasks, display, plan)
             try:
                 await _watched(sync, workers, redis.ended())
             except Stopped:
@@ -186,13 +179,14 @@ async def _watched(sync: _Sync, workers: WorkerChild, redis_ended: Any) -> None:
 class _Sync:
     """Publishes, watches, and counts. The state in Redis says what has ended; this holds nothing that matters."""
 
-    def __init__(self, settings: Settings, jobs: Jobs, tasks: Queue, display: Display, environ: Mapping[str, str]) -> None:
+    def __init__(self, settings: Settings, jobs: Jobs, tasks: Queue, display: Display, plan: Plan) -> None:
         self._settings = settings
         self._route = settings.routes[0].name
         self._jobs = jobs
         self._tasks = tasks
         self._display = display
-        self._on_step = on_step(environ)
+        self._on_step = on_step(plan.environ)
+        self._trust_state = plan.trust_state
         self._began = time.monotonic()
         self._job: Job | None = None
         self.last = Snapshot(seconds=0.0, scanning=True)
@@ -202,6 +196,8 @@ class _Sync:
         """Of what is in flight at the end: objects that are listed and not found when they are read."""
         self.broken: str | None = None
         """Why the source could not be listed to the end."""
+        self.unlisted: str | None = None
+        """Why the destination could not."""
 
     @property
     def ended(self) -> bool:
@@ -212,9 +208,19 @@ class _Sync:
         """Until everything that is listed has been moved or given up. Passes are scans of one job: each object counts once."""
         unfinished = await self._jobs.resumable(self._route)
         again = unfinished is not None and unfinished.checkpoint.after is not None
+        resumed = False
         for number in range(PASSES):
             # After the first pass the queue is empty and the workers wait: what is in flight all the same has no task.
-            scanning = runner.run_once(self._settings, kind="sync", on_step=self._on_step, again=again, only_here=number > 0)
+            # Both sides are compared from end to end once: in the first pass, and after one that went on in the middle once more.
+            scanning = runner.run_once(
+                self._settings,
+                kind="sync",
+                on_step=self._on_step,
+                again=again,
+                only_here=number > 0,
+                reconcile=not self._trust_state and (number == 0 or resumed),
+            )
+            resumed = again
             scan = asyncio.create_task(scanning)
             try:
                 await self._until_moved(scan)
@@ -252,6 +258,7 @@ class _Sync:
         job = await self._jobs.get(found.id) if found is not None else None
         self._job = job or self._job
         self.missing = job.missing if job is not None else 0
+        self.unlisted = job.unlisted if job is not None else None
         parked = job.parked if job is not None else None
         until = moment(parked.until) if parked else None
         if parked and parked.held != self._waits:
@@ -266,6 +273,7 @@ class _Sync:
             scanning=not scan.done(),
             parked_until=until,
             left_out=dict(job.left_out) if job is not None else {},
+            extra=job.extra if job is not None else None,
             **{name: int(getattr(job, name)) if job is not None else 0 for name in COUNTERS},
         )
 
@@ -308,7 +316,7 @@ async def _conclude(sync: _Sync, errors: Queue, display: Display, plan: Plan) ->
         **asdict(sync.last),
         "seconds": round(sync.last.seconds, 1),
         "categories": categories,
-        "message": sync.broken,
+        "message": sync.broken or sync.unlisted,
     }
     del summary["scanning"], summary["parked_until"]
     display.summary(summary, _summary_lines(sync.last, categories))
@@ -316,11 +324,16 @@ async def _conclude(sync: _Sync, errors: Queue, display: Display, plan: Plan) ->
         return CANNOT_START
     last = sync.last
     unproven = total or last.failed or last.in_flight or last.unbalanced or last.left_out.get(Settled.CHANGING, 0)
-    return FAILED if unproven or not sync.ended else 0
+    return FAILED if unproven or sync.unlisted or not sync.ended else 0
 
 
 def _notes(sync: _Sync) -> list[str]:
     notes = []
+    if sync.unlisted:
+        notes.append(
+            f"{sync.unlisted.removeprefix('route sync: ')} What was copied before is not known to be there still; --trust-state "
+            "leaves this comparison out"
+        )
     if sync.missing:
         notes.append(f"{sync.missing:,} were listed, and not found each time that they were read: run the same command again")
     if lost := sync.last.in_flight - sync.missing:
@@ -347,6 +360,10 @@ def _summary_lines(last: Snapshot, categories: Counter[str]) -> list[str]:
         lines.append(
             f"  {last.overwritten:,} written over what was there and no copy of ours (--update or --ignore-existing keeps it)"
         )
+    if last.distrusted:
+        lines.append(f"  {last.distrusted:,} were not there any more as they had been copied, and were looked at again")
+    if last.extra:
+        lines.append(f"  {last.extra:,} more at the destination that are not at the source: left as they are")
     if last.metadata_lost:
         lines.append(f"  {last.metadata_lost:,} arrived without all of their metadata (docs/metadata.md)")
     if last.unverified:

@@ -330,6 +330,9 @@ class PublisherSettings(Shape):
     sweep_seconds: float = Field(default=600, ge=1)
     full_sweep_seconds: float = Field(default=86400, ge=1)
     """Where a source tells what has changed (Drive), sweeps look at that alone, and at everything once in so many seconds."""
+    reconcile_seconds: float = Field(default=86400, ge=0)
+    """Once in so many seconds a sweep lists the destination, too, so that what was deleted or altered there is seen; 0: only when
+    somebody asks for it."""
     republish_after: float = Field(default=3600, ge=1)
     """Published but not consumed within this many seconds is published again."""
     batch: int = Field(default=1000, ge=1, le=1000)

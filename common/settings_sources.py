@@ -81,6 +81,7 @@ ENVIRONMENT = (
     Variable("worker", "grace_seconds", ("BRIGADE_GRACE_SECONDS",)),
     Variable("publisher", "sweep_seconds", ("BRIGADE_SWEEP_SECONDS",)),
     Variable("publisher", "full_sweep_seconds", ("BRIGADE_FULL_SWEEP_SECONDS",)),
+    Variable("publisher", "reconcile_seconds", ("BRIGADE_RECONCILE_SECONDS",)),
     Variable("publisher", "republish_after", ("BRIGADE_REPUBLISH_AFTER",)),
     Variable("publisher", "batch", ("BRIGADE_BATCH",)),
     Variable("publisher", "list_shards", ("BRIGADE_LIST_SHARDS",)),

@@ -18,7 +18,7 @@ from common.message_fields import count, moment, opened
 from common.objects import UNSIZED, Version
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
     from datetime import datetime
 
     from common.objects import StoredObject
@@ -52,6 +52,9 @@ class Task:
     """How often the source has changed before the object could be moved. Workers of before this ignore it and what follows."""
     not_before: datetime | None = None
     """When the object is to be looked at, so that one that keeps changing is not run after."""
+    there: bool = False
+    """The destination's listing has something of that key, and no receipt speaks of it: whoever writes looks first, and takes
+    nobody's word for what it is."""
 
 
 def encode(task: Task) -> bytes:
@@ -72,6 +75,7 @@ def encode(task: Task) -> bytes:
             "queued": task.queued.isoformat(),
             **({"rounds": task.rounds} if task.rounds else {}),
             **waits,
+            **({"there": True} if task.there else {}),
         },
         separators=(",", ":"),
     ).encode("ascii")
@@ -87,18 +91,21 @@ class Form:
     job: str
     queued: datetime
 
-    def filled(self, objects: Iterable[StoredObject], first: int, destination: Callable[[str], str]) -> list[bytes]:
-        """A task for each object, numbered from `first`. `destination` gives the URL for a key."""
+    def filled(
+        self, objects: Iterable[StoredObject], first: int, destination: Callable[[str], str], there: Collection[str] = ()
+    ) -> list[bytes]:
+        """A task for each object, numbered from `first`. `destination` gives the URL for a key; what is `there` is told so."""
         quote = encode_basestring_ascii
         head = f'{{"schema":{SCHEMA},"route":{quote(self.route)},"key":'
         middle = f',"job":{quote(self.job)},"number":'
-        tail = f',"queued":{quote(self.queued.isoformat())}}}'
+        queued = f',"queued":{quote(self.queued.isoformat())}'
+        tail, tail_there = queued + "}", queued + ',"there":true}'
         return [
             (
                 f'{head}{quote(item.key)},"etag":{quote(item.version.token)}'
                 f',"version_id":{"null" if item.version.id is None else quote(item.version.id)},"size":{item.size}'
                 f',"modified":{"null" if item.modified is None else quote(item.modified.isoformat())}'
-                f',"destination":{quote(destination(item.key))}{middle}{number}{tail}'
+                f',"destination":{quote(destination(item.key))}{middle}{number}{tail_there if item.key in there else tail}'
             ).encode("ascii")
             for number, item in enumerate(objects, first)
         ]
@@ -125,6 +132,7 @@ def decode(payload: bytes) -> Task:
         queued=moment("queued", _text(fields, "queued")),
         rounds=count(fields, "rounds") if "rounds" in fields else 0,
         not_before=moment("not_before", not_before) if not_before else None,
+        there=fields.get("there") is True,
     )
 
 

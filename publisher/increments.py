@@ -32,8 +32,9 @@ class Increments:
     full_sweep_seconds: float
     clock: Callable[[], float]
 
-    async def begin(self, route: Route, job: Job, reader: Reader) -> tuple[Gap, ...]:
-        """The parts of the listing that this job, of which nothing has been scanned yet, is to scan.
+    async def begin(self, route: Route, job: Job, reader: Reader, *, whole: bool = False) -> tuple[Gap, ...]:
+        """The parts of the listing that this job, of which nothing has been scanned yet, is to scan: everything where it is to be
+        compared as a `whole`.
 
         The moment is marked before anything is listed: what changes meanwhile is seen by the next sweep, too.
         """
@@ -46,7 +47,7 @@ class Increments:
         known = await self.feeds.find(route.name)
         followed = Followed(source, mark, now)
         gaps = EVERYTHING
-        if known is not None and self._short(job, known, source, now):
+        if not whole and known is not None and self._short(job, known, source, now):
             followed, gaps = Followed(source, mark, known.full), (Gap(known.mark),)
         await self.feeds.begun(route.name, job.id, followed)
         log.info(

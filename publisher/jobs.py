@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections import Counter
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from common.errors import ObjectError
 from common.state.flight import Scan
 from common.state.jobs import JobLost
-from common.state.records import pack_token
+from common.state.records import NOTHING, pack_token
 from common.steps import OnStep, Step, ignore
 from common.telemetry import get_logger
 from publisher.advice import explain
@@ -30,13 +31,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from common.config import PublisherSettings, Route
-    from common.state.cache import Cache, Compared
+    from common.state.cache import Cache, Compared, There
     from common.state.flight import Entries, Flight
     from common.state.jobs import Job, Jobs
+    from common.state.records import Record
     from common.storage.base import Reader
+    from publisher.destination import Destination
     from publisher.increments import Increments
     from publisher.outlet import Outlet
     from publisher.position import Gap
+    from publisher.reconcile import Reconciler
     from publisher.scan import ScannedPage
 
 log = get_logger(__name__)
@@ -67,6 +71,8 @@ class Scanner:
     on_step: OnStep = field(default=ignore)
     increments: Increments | None = None
     """None: every scan looks at everything."""
+    reconciler: Reconciler | None = None
+    """None: receipts are taken at their word."""
 
     async def run(
         self,
@@ -78,12 +84,13 @@ class Scanner:
         held: Callable[[], bool] = always,
         again: bool = False,
         only_here: bool = False,
+        reconcile: bool | None = None,
     ) -> bool:
         """Scan from the job's checkpoint to the end; True when the end was reached.
 
         `term` is that of the caller's lead. With `again` the job does not end with this scan, but is to be scanned once
         more, from the beginning. `only_here` says that no task is on the queue or with a worker: what is in flight all the
-        same is sent again.
+        same is sent again. `reconcile` says whether the destination is listed, too; None leaves it to the reconciler.
 
         Looks at `wanted` before each page: when it is no longer, finishes what is under way. When the job is no longer `held`,
         drops it at once. Either way the job can be resumed from its checkpoint.
@@ -92,8 +99,10 @@ class Scanner:
         An error that may pass leaves the job to be resumed; any other ends it as failed.
         """
         try:
-            job = await self._placed(route, await self.jobs.hold(job.id, term))
-            run = _Run(self, route, job, term, wanted, held, only_here=only_here)
+            job = await self.jobs.hold(job.id, term)
+            looks = self.reconciler is not None and await self.reconciler.begins(route, job, asked=reconcile)
+            job = await self._placed(route, job, whole=looks)
+            run = _Run(self, route, job, term, wanted, held, only_here=only_here, looks=looks)
             return await run.to_the_end(again=again)
         except JobLost:
             log.warning("another publisher has taken this scan over", action="scan_lost", route=route.name, job=job.id)
@@ -109,13 +118,15 @@ class Scanner:
             error.args = (message,)
             raise
 
-    async def _placed(self, route: Route, job: Job) -> Job:
-        """The job, and where it begins: one of which nothing has been scanned may have to look at the changes only."""
+    async def _placed(self, route: Route, job: Job, *, whole: bool) -> Job:
+        """The job, and where it begins: one of which nothing has been scanned may have to look at the changes only, unless the
+        two ends are compared as a `whole`.
+        """
         if self.increments is None or job.checkpoint.after is not None:
             return job
         reader = self.open_reader(route)
         try:
-            gaps = await self.increments.begin(route, job, reader)
+            gaps = await self.increments.begin(route, job, reader, whole=whole)
         finally:
             await reader.close()
         return job if gaps == EVERYTHING else replace(job, checkpoint=replace(job.checkpoint, after=str(Position(gaps))))
@@ -134,8 +145,11 @@ class _Run:
         held: Callable[[], bool],
         *,
         only_here: bool,
+        looks: bool,
     ) -> None:
         self._scanner = scanner
+        self._looks = looks
+        self._destination: Destination | None = None
         self._route = route
         self._job = job
         self._scan = Scan(route.name, job.id, term)
@@ -187,6 +201,8 @@ class _Run:
         increments = self._scanner.increments
         if increments is None or await increments.is_full(self._route, self._job):
             await self._scanner.flight.decide(self._scan, self._began - self._republish_after)
+        if self._destination is not None and self._scanner.reconciler is not None:
+            await self._scanner.reconciler.ended(self._route, self._job, self._destination)
         job = await self._scanner.jobs.scanned(self._job, self._scan.term, again=again)
         if increments is not None:
             await increments.ended(self._route, self._job)
@@ -201,6 +217,8 @@ class _Run:
 
     async def _over(self, gaps: Sequence[Gap]) -> bool:
         reader = self._scanner.open_reader(self._route)
+        if self._looks and self._scanner.reconciler is not None:
+            self._destination = self._scanner.reconciler.open(self._route, reader, gaps)
         try:
             return await self._pages(reader, gaps)
         except ObjectError:
@@ -208,28 +226,45 @@ class _Run:
             raise
         finally:
             await reader.close()
+            if self._destination is not None:
+                await self._destination.close()
 
     async def _pages(self, reader: Reader, gaps: Sequence[Gap]) -> bool:
         shards, skip = self._scanner.settings.list_shards, self._route.skip_directory_markers
+        # Where the destination is listed as well, a range waits for its part of that, and the others are not to wait with it.
+        most = COMPARED_AHEAD if self._destination is None else COMPARED_AHEAD + shards
         async with (
             aclosing(scan(reader, gaps, skip_markers=skip, shards=shards)) as pages,
-            aclosing(ahead(pages, self._compared, COMPARED_AHEAD)) as compared,
+            aclosing(ahead(pages, self._compared, most)) as compared,
         ):
-            async for page, comparison in compared:
+            async for page, comparison, there in compared:
                 if not self._wanted():
                     await self._publication.finish()
                     return False
-                await self._page(page, comparison)
+                await self._page(page, await self._distrusted(page, comparison, there), there)
         await self._publication.finish()
         return True
 
-    async def _compared(self, page: ScannedPage) -> tuple[ScannedPage, Compared]:
+    async def _compared(self, page: ScannedPage) -> tuple[ScannedPage, Compared, There | None]:
         self._scanner.on_step(Step.PAGE_LISTED)
-        compared = await self._scanner.cache.compare(self._route.name, page.objects.keys, page.objects.tokens)
+        there = await self._destination.at(page) if self._destination is not None else None
+        compared = await self._scanner.cache.compare(self._route.name, page.objects.keys, page.objects.tokens, there)
         self._scanner.on_step(Step.PAGE_DIFFED)
-        return page, compared
+        return page, compared, there
 
-    async def _page(self, page: ScannedPage, compared: Compared) -> None:
+    async def _distrusted(self, page: ScannedPage, compared: Compared, there: There | None) -> Compared:
+        """What the destination does not hold as it was copied is new, from here on, unless it has got another receipt meanwhile.
+        So is what was left out for something that is not there any more. A crash after this costs looks.
+        """
+        if there is None:
+            return compared
+        left = await self._scanner.cache.distrust(self._route.name, self._job.id, page.objects.keys, compared.doubted)
+        new = [(doubt.place, NOTHING) for doubt in compared.doubted if doubt.place not in left]
+        self._met.update(distrusted=len(new))
+        differ = [(place, _unless_gone(page.objects.keys[place], record, there)) for place, record in compared.differ]
+        return compared._replace(differ=sorted([*differ, *new], key=itemgetter(0)), doubted=())
+
+    async def _page(self, page: ScannedPage, compared: Compared, there: There | None) -> None:
         difference = diff(page.objects, compared.differ, self._scanner.clock(), self._republish_after, self._keeping)
         places = difference.publish
         if faults := [*page.faults, *self._refusals.too_long(page.objects, places)]:
@@ -250,6 +285,7 @@ class _Run:
                 awaited=_entries(page, compared, compared.awaited),
                 proven=proven,
                 left_out=left_out,
+                there=_unspoken(page, compared, there) if places and there is not None else (),
             )
         )
 
@@ -260,3 +296,20 @@ class _Run:
 def _entries(page: ScannedPage, compared: Compared, places: Sequence[int]) -> Entries:
     tokens = page.objects.tokens
     return [(compared.stored[place], compared.digests[place], pack_token(tokens[place])) for place in places]
+
+
+def _unless_gone(key: str, record: Record, there: There) -> Record:
+    """Without that something is kept in the place of the object, where nothing is."""
+    kept = record.published is not None and record.published.kept is not None and key not in there.listed
+    return record._replace(published=None) if kept else record
+
+
+def _unspoken(page: ScannedPage, compared: Compared, there: There) -> set[str]:
+    """The keys of those that differ, of which the destination lists something that no receipt names."""
+    found = set()
+    for place, record in compared.differ:
+        key = page.objects.keys[place]
+        listed = there.listed.get(key)
+        if listed is not None and (record.consumed is None or listed[0] != record.consumed.destination_version):
+            found.add(key)
+    return found

@@ -34,7 +34,7 @@ from publisher.ledger import Ledger, Sent
 from publisher.position import Position
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from common.config import Route
     from common.objects import StoredObject
@@ -49,7 +49,8 @@ PAGES_UNDER_WAY = 4
 @dataclass(frozen=True, slots=True)
 class Judged:
     """A page that was compared: what is to be published, what is in flight or still awaited though it is consumed, how many are
-    proven, and how many are left out, by reason. `entries` are those of `publish`.
+    proven, and how many are left out, by reason. `entries` are those of `publish`; `there` are the keys of those of which the
+    destination lists something that no receipt speaks of.
     """
 
     publish: Sequence[StoredObject]
@@ -59,6 +60,7 @@ class Judged:
     awaited: Entries = ()
     proven: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
+    there: Collection[str] = ()
 
 
 class Publication:
@@ -120,7 +122,7 @@ class Publication:
                 entries = [entry for place, entry in enumerate(entries) if place not in left]
             numbers = reserved.first + len(publish)
             if publish:
-                confirmation = self._sending(publish, reserved.first)
+                confirmation = self._sending(publish, reserved.first, page.there)
         self._ledger.enter(Sent(confirmation, entries, page.proven, page.left_out, page.done, numbers))
 
     async def finish(self) -> None:
@@ -131,9 +133,9 @@ class Publication:
         """Stop sending. What is not recorded is scanned again by whoever resumes the job. Nothing to do after `finish`."""
         await self._ledger.close()
 
-    def _sending(self, publish: Sequence[StoredObject], first: int) -> asyncio.Task[None]:
+    def _sending(self, publish: Sequence[StoredObject], first: int, there: Collection[str]) -> asyncio.Task[None]:
         form = Form(self._route.name, self._scan.job, datetime.fromtimestamp(self._clock(), UTC))
-        return asyncio.create_task(self._send(form.filled(publish, first, self._route.destination.url)))
+        return asyncio.create_task(self._send(form.filled(publish, first, self._route.destination.url, there)))
 
     async def _send(self, messages: Sequence[bytes]) -> None:
         for start in range(0, len(messages), self._batch):

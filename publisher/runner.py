@@ -32,9 +32,10 @@ from common.state.feeds import Feeds
 from common.state.flight import Flight
 from common.state.jobs import Jobs
 from common.state.locks import Leader
+from common.state.reconciliations import Reconciliations
 from common.state.store import Store
 from common.steps import OnStep, ignore
-from common.storage.registry import open_reader
+from common.storage.registry import open_destination, open_reader
 from common.telemetry import get_logger
 from common.transport.http import Transport
 from publisher.api.app import create_app
@@ -47,6 +48,7 @@ from publisher.increments import Increments
 from publisher.jobs import Scanner
 from publisher.leadership import LEASE_SECONDS, Leadership
 from publisher.outlet import Outlet
+from publisher.reconcile import Reconciler
 from publisher.room import Room
 from publisher.schedule import FINISH_SECONDS, GIVE_UP_SECONDS, Scheduler
 
@@ -78,6 +80,7 @@ class _Parts:
     jobs: Jobs
     cache: Cache
     scanner: Scanner
+    notes: Reconciliations
     owner: str
 
     @classmethod
@@ -94,7 +97,7 @@ class _Parts:
         transport = Transport()
         stack.push_async_callback(transport.close)
         owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
-        jobs, cache = Jobs(store), Cache(store)
+        jobs, cache, notes = Jobs(store), Cache(store), Reconciliations(store)
         scanner = Scanner(
             lambda route: open_reader(route, settings, transport, shared=Agreements(store)),
             cache=cache,
@@ -107,8 +110,15 @@ class _Parts:
             clock=time.time,
             on_step=on_step,
             increments=Increments(Feeds(store), settings.publisher.full_sweep_seconds, time.time),
+            reconciler=Reconciler(
+                lambda route: open_destination(route, settings, transport, Agreements(store)),
+                notes,
+                jobs,
+                settings.publisher.reconcile_seconds,
+                time.time,
+            ),
         )
-        return cls(store, room, outlet, jobs, cache, scanner, owner)
+        return cls(store, room, outlet, jobs, cache, scanner, notes, owner)
 
     async def connect(self) -> None:
         """Wait for Redis and the queue. Raises SettingsError when one of them cannot work as it is set up."""
@@ -146,11 +156,17 @@ async def run(settings: Settings, on_step: OnStep = ignore) -> int:
 
 
 async def run_once(
-    settings: Settings, *, kind: JobKind, on_step: OnStep = ignore, again: bool = False, only_here: bool = False
+    settings: Settings,
+    *,
+    kind: JobKind,
+    on_step: OnStep = ignore,
+    again: bool = False,
+    only_here: bool = False,
+    reconcile: bool | None = None,
 ) -> Job:
     """Scan the only route to the end, going on with a job whose scan was interrupted; the job, as it is when its scan has ended.
 
-    With `again` the job does not end with this scan, but is to be scanned once more. `only_here`: see `Scanner.run`.
+    With `again` the job does not end with this scan, but is to be scanned once more. `only_here`, `reconcile`: see `Scanner.run`.
 
     Takes a term and does not keep it: whoever calls it has the Redis to itself. Raises ObjectError when the source cannot be
     listed, SettingsError when something cannot work as it is set up. Cancelled, or failed in a way that may pass, the job is
@@ -164,7 +180,7 @@ async def run_once(
         stack.push_async_callback(leader.give_up)
         term = await leader.take_over()
         job = await parts.jobs.open(route.name, kind, time.time())
-        await parts.scanner.run(route, job, term=term, again=again, only_here=only_here)
+        await parts.scanner.run(route, job, term=term, again=again, only_here=only_here, reconcile=reconcile)
         return await parts.jobs.get(job.id) or job
 
 
@@ -175,6 +191,7 @@ async def _work(settings: Settings, stop: asyncio.Event, on_step: OnStep) -> Non
             settings.routes,
             jobs=parts.jobs,
             scanner=parts.scanner,
+            reconciliations=parts.notes,
             leadership=Leadership(Leader(parts.store, LEADERSHIP, parts.owner, LEASE_SECONDS)),
             sweep_seconds=settings.publisher.sweep_seconds,
         )

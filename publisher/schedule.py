@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from common.config import Route
     from common.state.jobs import Job, JobKind, Jobs
+    from common.state.reconciliations import Reconciliations
     from publisher.jobs import Scanner
     from publisher.leadership import Leadership
 
@@ -66,6 +67,7 @@ class Scheduler:
         scanner: Scanner,
         leadership: Leadership,
         sweep_seconds: float,
+        reconciliations: Reconciliations | None = None,
         poll_seconds: float = POLL_SECONDS,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
@@ -73,6 +75,7 @@ class Scheduler:
         self._jobs = jobs
         self._scanner = scanner
         self._leadership = leadership
+        self._reconciliations = reconciliations
         self._interval = sweep_seconds
         self._poll = poll_seconds
         self._clock = clock
@@ -83,13 +86,15 @@ class Scheduler:
         self._wake = asyncio.Event()
         self._stopping = False
 
-    async def request(self, routes: Sequence[str]) -> list[Job]:
+    async def request(self, routes: Sequence[str], *, reconcile: bool = False) -> list[Job]:
         """One scanning job for each of these routes: the open one, scanned again where it is not under way, or a new one.
-        Does not wait for the scan.
+        With `reconcile` it lists the destination, too; where a scan is under way, the next one does. Does not wait for the scan.
         """
         jobs = []
         for name in routes:
             turn = self._turns[name]
+            if reconcile and self._reconciliations is not None:
+                await self._reconciliations.want(name)
             jobs.append(await self._open(turn, "demand"))
             turn.resting = False
         self._wake.set()

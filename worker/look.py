@@ -60,8 +60,10 @@ class Look:
         standing = self.rules.origin.standing(found, task)
         if standing is Standing.TWIN:
             raise self.taken_by_twin(task)
-        if standing is Standing.THIS and await self._is_whole(found, at_source):
-            return Seen(precondition, found)
+        if standing is Standing.THIS:
+            if await self._is_whole(found, task, at_source):
+                return Seen(precondition, found)
+            standing = Standing.FOREIGN if task.there else Standing.OURS
         if record.consumed is not None and record.consumed.destination_version == found.version.token:
             standing = Standing.OURS
         if may_be_equal(found, task):
@@ -92,12 +94,15 @@ class Look:
         if self.rules.origin.standing(written, task) is Standing.TWIN:
             raise self.taken_by_twin(task)
 
-    async def _is_whole(self, found: StoredObject, at_source: AtSource) -> bool:
+    async def _is_whole(self, found: StoredObject, task: Task, at_source: AtSource) -> bool:
         """Whether what says to be the task's version has its bytes. Where wrong bytes may have been stored under its name, what
-        the destination states of them has to be what the source states.
+        the destination states of them has to be what the source states. What somebody has altered there may say so still: nothing
+        that both sides state may speak against it.
         """
-        if self.writer.limits.compares_bytes or not _stated(found):
+        if not _stated(found):
             return True
+        if self.writer.limits.compares_bytes:
+            return not task.there or not _differ(await at_source(), found)
         return are_equal(await at_source(), found)
 
     @staticmethod
@@ -131,6 +136,12 @@ def are_equal(source: StoredObject, found: StoredObject) -> bool:
     here, there = _stated(source), _stated(found)
     common = here.keys() & there.keys()
     return source.size == found.size and bool(common) and all(here[kind] == there[kind] for kind in common)
+
+
+def _differ(source: StoredObject, found: StoredObject) -> bool:
+    """Whether there is a checksum that both sides state, and that is another."""
+    here, there = _stated(source), _stated(found)
+    return any(here[kind] != there[kind] for kind in here.keys() & there.keys())
 
 
 def _is_newer(source: StoredObject, found: StoredObject) -> bool:

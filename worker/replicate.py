@@ -308,7 +308,7 @@ class Replicator:
 
     def _assumed(self, task: Task, ends: Ends, planned: Plan, record: Record) -> Precondition | None:
         """What the destination holds, as far as it can be known without a look; None asks for one."""
-        if not ends.writer.limits.preconditions:
+        if task.there or not ends.writer.limits.preconditions:
             return None
         if record.consumed is not None:
             return Matches(Version(record.consumed.destination_version))

@@ -7,6 +7,7 @@ answers (see `Store`).
 
 from __future__ import annotations
 
+import math
 import secrets
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -14,22 +15,39 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from common.state.browse import START, Cursor, Kind, described, remove, walk, worker_names
 from common.state.claims import Claim, Claimed, Outcome, Settled, Settlement
 from common.state.keys import digest, digests_of, key_bytes, keys_bytes, placed, spread, spreads, text_bytes
-from common.state.records import NOTHING, Published, Receipt, Record, decode, pack_receipt, pack_token, pack_tokens
+from common.state.records import NOTHING, Published, Receipt, Record, decode, pack_listed, pack_receipt, pack_token, pack_tokens
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from common.state.store import Argument, Store
 
 __all__ = [
-    "Cache", "Claim", "Claimed", "Compared", "Kind", "Outcome", "Published", "Receipt", "Record", "Settled", "Settlement",
+    "Cache", "Claim", "Claimed", "Compared", "Doubted", "Kind", "Outcome", "Published", "Receipt", "Record", "Settled",
+    "Settlement", "There",
 ]  # fmt: skip
+
+
+class There(NamedTuple):
+    """What the listing of a destination says of the objects of a page: version token and size by key, of those that are there."""
+
+    began: float
+    """When it began to be listed, in unix seconds."""
+    listed: Mapping[str, tuple[str, int]]
+
 
 PER_BUCKET = 40
 """Objects per bucket on average. Fewer cost memory for keys, more cost time, because Redis reads a bucket from its start."""
 _OUTCOMES = (Outcome.TAKEN, Outcome.DONE, Outcome.BUSY)
 
 Item = TypeVar("Item", Claim, Settlement)
+
+
+class Doubted(NamedTuple):
+    """An object by its position on the page, and its record as it is stored, for `distrust`."""
+
+    place: int
+    stored: bytes
 
 
 class Compared(NamedTuple):
@@ -46,6 +64,8 @@ class Compared(NamedTuple):
     stored: Sequence[bytes] = ()
     """The keys as they are stored, and their digests: whoever goes on with some of them need not make them again."""
     digests: Sequence[bytes] = ()
+    doubted: Sequence[Doubted] = ()
+    """Those that are, and that the destination does not list as their receipts have it; none of them is in the others."""
 
 
 class Cache:
@@ -64,8 +84,10 @@ class Cache:
         workers = worker_names(names)
         return [decode(value, workers) if value else NOTHING for value in values]
 
-    async def compare(self, route: str, keys: Sequence[str], tokens: Sequence[str]) -> Compared:
-        """Which of these versions have not been consumed, and of which of the others the open job knows already.
+    async def compare(self, route: str, keys: Sequence[str], tokens: Sequence[str], there: There | None = None) -> Compared:
+        """Which of these versions have not been consumed, and of which of the others the open job knows already; with what is
+        `there` also which of the others the destination does not bear out. A receipt from after it began to be listed is not
+        held against it.
 
         The names of workers are left out of the records. Redis compares: a page in which nothing is new costs one short reply.
         """
@@ -74,12 +96,32 @@ class Cache:
         stored = keys_bytes(keys)
         packed = pack_tokens(tokens)
         digests = digests_of(stored)
-        args: list[Argument] = [*placed(digests), packed or b"", *stored]
+        began: Argument = "" if there is None else math.ceil(there.began)
+        args: list[Argument] = [*placed(digests), packed or b"", began, *stored]
         if packed is None:
             args += [pack_token(token) for token in tokens]
-        differ, values, counted, awaited, ended = await self._store.run("compare", [self._keys.route(route)], args)
+        if there is not None:
+            args += [pack_listed(*said) if (said := there.listed.get(key)) else b"" for key in keys]
+        differ, values, counted, awaited, ended, *doubts = await self._store.run("compare", [self._keys.route(route)], args)
         records = [decode(value, {}) if value else NOTHING for value in values]
-        return Compared(list(zip(differ, records, strict=True)), counted, awaited, ended, stored, digests)
+        doubted = [Doubted(*doubt) for doubt in zip(*doubts, strict=True)]
+        if there is not None:
+            doubted = [doubt for doubt in doubted if not _borne_out(doubt.stored, there.listed.get(keys[doubt.place]))]
+        return Compared(list(zip(differ, records, strict=True)), counted, awaited, ended, stored, digests, doubted)
+
+    async def distrust(self, route: str, job: str, keys: Sequence[str], doubted: Sequence[Doubted]) -> set[int]:
+        """Forget what is known of these objects of a page, which the destination does not hold as their receipts say; the job
+        counts them. The positions of those that have got another receipt meanwhile, and keep it.
+        """
+        if not doubted:
+            return set()
+        stored = [key_bytes(keys[doubt.place]) for doubt in doubted]
+        pairs: list[Argument] = []
+        for key, doubt in zip(stored, doubted, strict=True):
+            pairs += [key, doubt.stored]
+        args: list[Argument] = [spreads(stored), self._keys.job(route, job), *pairs]
+        left = await self._store.run("distrust", [self._keys.route(route)], args)
+        return {doubted[place].place for place in left}
 
     async def claim(self, wanted: Sequence[Claim]) -> list[Claimed]:
         """For each: take the lease, unless the version is consumed already or someone else has the lease."""
@@ -215,6 +257,12 @@ def _by_route(items: Sequence[Item]) -> dict[str, list[int]]:
     for index, item in enumerate(items):
         groups.setdefault(item.route, []).append(index)
     return groups
+
+
+def _borne_out(stored: bytes, listed: tuple[str, int] | None) -> bool:
+    """What the script compares, exactly."""
+    receipt = decode(stored, {}).consumed
+    return receipt is not None and listed == (receipt.destination_version, receipt.size)
 
 
 def _place(lease: Claim) -> str:

@@ -90,6 +90,12 @@ class Job:
     """Of those moved: objects that were written over something that was not ours."""
     unbalanced: int = 0
     """What `listed` is more than the sum of the others; 0 unless there is a fault of ours."""
+    distrusted: int = 0
+    """Objects with a receipt that the destination's listing did not bear out: they were looked at again, or copied."""
+    extra: int | None = None
+    """Objects at the destination that the source does not list; no part of the sum. None: not both were listed to the end."""
+    unlisted: str | None = None
+    """Why the destination could not be listed to the end: from there on receipts were taken at their word."""
     sweeps: int = 1
     """For how many jobs this one stands, of which none found anything to do, and `since` when."""
     since: int | None = None
@@ -163,6 +169,14 @@ class Jobs:
         if not await self._run("job_scanned", job.id, args):
             raise JobLost
         return await self.get(job.id)
+
+    async def reconciled(self, job_id: str, extra: int | None, unlisted: str | None) -> None:
+        """What a comparison with the destination came to; to be told before its scan has ended."""
+        key = self._keys.job(_route(job_id), job_id)
+        told = {"extra": extra, "unlisted": unlisted}
+        gone = [name for name, value in told.items() if value is None]
+        commands: list[tuple[str | int, ...]] = [("HSET", key, name, value) for name, value in told.items() if value is not None]
+        await self._send([*commands, ("HDEL", key, *gone)] if gone else commands)
 
     async def fail(self, job_id: str, term: int, message: str) -> None:
         """The scan cannot go on. What was published stays so and is moved."""
@@ -244,13 +258,15 @@ def _job(stored: Mapping[bytes, bytes]) -> Job | None:
         left_out=MappingProxyType(_left_out(values)),
         sweeps=int(values.get("sweeps", 1)),
         since=moment("since"),
+        extra=moment("extra"),
+        unlisted=text("unlisted") or None,
         **{name: number(name) for name in _NUMBERS},
     )
 
 
 _NUMBERS = (
     *("listed", "moved", "proven", "in_flight", "failed", "bytes"),
-    *("metadata_lost", "unverified", "overwritten", "unbalanced"),
+    *("metadata_lost", "unverified", "overwritten", "unbalanced", "distrusted"),
 )
 
 

@@ -111,6 +111,11 @@ def pack_tokens(texts: Sequence[str]) -> bytes | None:
     return packed if packed.hex() == digits else None  # fromhex takes capitals and blanks as well
 
 
+def pack_listed(token: str, size: int) -> bytes:
+    """Size and version token of a listed object, for scripts that hold them against a receipt's."""
+    return _varint(size) + pack_token(token)
+
+
 def pack_receipt(receipt: Receipt) -> tuple[bytes, bytes]:
     """A receipt without its worker: the token as `pack_token` makes it; its header bits with all that follows the token."""
     token = pack_token(receipt.etag)

@@ -42,6 +42,11 @@ BYTES = "bytes"
 ORDERS: dict[str, Sortable] = {BYTES: _by_bytes, "segments": _by_segments, "UTF-16": _by_utf16}
 
 
+def go_forward(keys: Sequence[str], after: str | None = None) -> bool:
+    """Whether the keys follow `after` and each other in the order of their bytes."""
+    return _ascends(_by_bytes(keys if after is None else [after, *keys]))
+
+
 class Forward:
     """Holds the pages of one listing against each other; raises Unavailable for one that brings nothing new or goes back.
 

@@ -95,6 +95,16 @@ def open_reader(
     return outside(RetryingReader(inside(backend), Retrier(policy(settings.worker), sleep, dice, at_source=True)))
 
 
+def open_destination(
+    route: Route, settings: Settings, transport: Transport, shared: Shared | None = None, sleep: Sleep = asyncio.sleep
+) -> Reader:
+    """A reader of the route's destination, to list what is there. The caller closes it."""
+    ends = route.destination, route.destination_options, settings, transport
+    sharing = SHARING.get(route.destination.scheme)
+    backend = sharing.reader(*ends, shared) if sharing else BACKENDS[route.destination.scheme].reader(*ends)
+    return RetryingReader(backend, Retrier(policy(settings.worker), sleep, random.random, at_source=False))
+
+
 def open_writer(
     route: Route,
     settings: Settings,

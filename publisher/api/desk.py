@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 class Scans(Protocol):
     """Whoever runs the scans (publisher.schedule)."""
 
-    async def request(self, routes: Sequence[str]) -> list[Job]:
-        """One scanning job for each route: the one that is under way, or a new one that begins as soon as it can."""
+    async def request(self, routes: Sequence[str], *, reconcile: bool = False) -> list[Job]:
+        """One scanning job for each route: the one that is under way, or a new one that begins as soon as it can. With
+        `reconcile` the next scan that begins lists the destination, too.
+        """
         ...
 
 

@@ -24,9 +24,9 @@ USUAL = 100
 MOST = 1000
 COUNTERS = (
     "scans", "published", "listed", "moved", "proven", "in_flight", "missing", "failed", "bytes", "metadata_lost", "unverified",
-    "overwritten", "unbalanced", "sweeps",
+    "overwritten", "unbalanced", "distrusted", "extra", "unlisted", "sweeps",
 )  # fmt: skip
-ASK = 'send {"route": "NAME"} for one route, or nothing for all of them'
+ASK = 'send {"route": "NAME"} for one route, or nothing for all of them; with "reconcile": true the destination is listed, too'
 
 
 class JobViews:
@@ -37,9 +37,10 @@ class JobViews:
 
     def request_scan(self) -> Response:
         Query(request.query_string, ())
-        routes = self._asked_for(request.get_data())
-        jobs = self._desk.bridge.call(self._desk.scans.request(routes), STATE_SECONDS)
-        log.info("scans asked for through the API", action="scan_requested", routes=routes, jobs=[job.id for job in jobs])
+        routes, reconcile = self._asked_for(request.get_data())
+        jobs = self._desk.bridge.call(self._desk.scans.request(routes, reconcile=reconcile), STATE_SECONDS)
+        ids = [job.id for job in jobs]
+        log.info("scans asked for through the API", action="scan_requested", routes=routes, jobs=ids, reconcile=reconcile)
         return reply({"jobs": [describe(job) for job in jobs]}, 202)
 
     def show_recent(self) -> Response:
@@ -54,23 +55,26 @@ class JobViews:
             raise ApiError(404, f"no job {job[:80]!r}; finished jobs are kept for 7 days")
         return reply(describe(found))
 
-    def _asked_for(self, body: bytes) -> list[str]:
+    def _asked_for(self, body: bytes) -> tuple[list[str], bool]:
+        """Names of routes, and whether their destinations are to be listed, too."""
         if not body.strip():
-            return list(self._desk.routes)
+            return list(self._desk.routes), False
         try:
             wanted = json.loads(body)
         except (ValueError, RecursionError) as error:
             raise ApiError(400, f"the body is not JSON: {ASK}") from error
-        if not isinstance(wanted, dict) or set(wanted) - {"route"}:
+        if not isinstance(wanted, dict) or set(wanted) - {"route", "reconcile"}:
             raise ApiError(400, f"the body is not understood: {ASK}")
-        route = wanted.get("route")
+        route, reconcile = wanted.get("route"), wanted.get("reconcile", False)
+        if not isinstance(reconcile, bool):
+            raise ApiError(400, f"reconcile is true or false: {ASK}")
         if route is None:
-            return list(self._desk.routes)
+            return list(self._desk.routes), reconcile
         if not isinstance(route, str):
             raise ApiError(400, f"route is a name: {ASK}")
         if route not in self._desk.routes:
             raise ApiError(404, f"no route {route[:80]!r}; there is: {', '.join(self._desk.routes)}")
-        return [route]
+        return [route], reconcile
 
 
 def describe(job: Job) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from common.errors import QueueUnavailable
 from common.objects import Headers
 from common.state.cache import Cache
 from common.state.jobs import Jobs
+from common.state.reconciliations import Reconciliations
 from common.state.store import Store
 from common.storage import memory
 from common.storage.base import Absent, Body
@@ -181,6 +182,12 @@ async def test_jobs_can_be_asked_for_and_looked_at(two_routes: Api) -> None:
     # And what does not exist is not found
     for path in ("/jobs/nothing", "/jobs/one-x-y", "/jobs/%7Bone%7D-*-*", "/jobs/" + "j" * 3000):
         assert (await two_routes.ask("GET", path)).status == 404
+    # And the destination is listed as well where that is wanted
+    notes = Reconciliations(two_routes.store)
+    assert not await notes.due("two", time.time(), 0)
+    answer = await two_routes.ask("POST", "/jobs", body=b'{"route": "two", "reconcile": true}')
+    assert (answer.status, answer.json["jobs"][0]["extra"], answer.json["jobs"][0]["distrusted"]) == (202, None, 0)
+    assert await notes.due("two", time.time(), 0)
     missing = await two_routes.ask("POST", "/jobs", body=b'{"route": "three"}')
     assert missing.status == 404
     assert "one, two" in missing.json["error"]

@@ -32,10 +32,14 @@ def test_many_tasks_are_written_as_each_by_itself(
 ) -> None:
     # Given objects of a page, with any names and versions
     # When their tasks are written together
-    written = Form(route, job, queued).filled(page, first, lambda key: f"gs://there/{key}")
-    # Then that is what is written of each by itself, to the byte
+    there = {item.key for item in page[::2]}
+    written = Form(route, job, queued).filled(page, first, lambda key: f"gs://there/{key}", there)
+    # Then that is what is written of each by itself, to the byte, and what is there already is told so
     tasks = [
-        Task(route, item.key, item.version, item.size, item.modified, f"gs://there/{item.key}", job, number, queued)
+        Task(
+            *(route, item.key, item.version, item.size, item.modified, f"gs://there/{item.key}", job, number, queued),
+            there=item.key in there,
+        )
         for number, item in enumerate(page, first)
     ]
     assert written == [encode(task) for task in tasks]

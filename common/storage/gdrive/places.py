@@ -88,6 +88,13 @@ class Places:
         if place.old is None:
             await self._drive.shared.forget(_note(place.parent, place.key.rpartition("/")[2]), place.id, KEPT_SECONDS)
 
+    async def refused(self, place: Place) -> None:
+        """The id of a new file is taken (409). If the file is not there, somebody has deleted it for good, and its id is used up:
+        the next one needs an id of its own.
+        """
+        if place.old is None and await self._folders.look(place.id, "id") is None:
+            await self._drive.shared.forget(_note(place.parent, place.key.rpartition("/")[2]), place.id)
+
     async def again(self, key: str, file_id: str, precondition: Precondition) -> Place:
         """The place of an upload that was begun before, perhaps by another process."""
         parent = await self._folders.make(key.split("/")[:-1])

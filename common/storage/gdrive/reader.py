@@ -66,6 +66,7 @@ class DriveReader:
         whole = False
         try:
             while (page := await listing.next()) is not None:
+                whole = page.after is None
                 yield page
             whole = True
         finally:

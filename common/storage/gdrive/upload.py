@@ -91,6 +91,7 @@ class DriveUpload:
             raise ChecksumMismatch(f"the parts of {self._place.key!r} do not add up to its {self._size} bytes and their CRC32C")
         async with self._writer.lock(self._place.key):
             response = await self._end()
+            await self._writer.heed(response, self._place)
             md5 = self._md5.hexdigest() if self._hashed == self._size else None
             found = self._writer.taken(response, self._place, "write", self._size, md5)
             if md5 is None:

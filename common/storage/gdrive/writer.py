@@ -38,6 +38,8 @@ HASHED_AT_ONCE = 64 * 1024
 """Bytes; more is hashed beside the event loop."""
 _JSON = ("Content-Type", "application/json; charset=UTF-8")
 
+CONFLICT = 409
+
 
 class DriveWriter:
     limits = LIMITS
@@ -79,6 +81,7 @@ class DriveWriter:
         async with self.lock(key):
             place = await self._places.take(key, precondition)
             response = await self._multipart(place, fields, body.data)
+            await self.heed(response, place)
             found = self.taken(response, place, "write", len(body.data), md5)
             await self._places.written(place)
         return found
@@ -98,6 +101,7 @@ class DriveWriter:
         response = await self._drive.send(method, url, wire, json.dumps(metadata).encode(), units=UNITS_WRITE)
         begun = begun_at(response, self._drive.origin, service="Drive", name=self._name(key))
         if begun is None:
+            await self.heed(response, place)
             raise self.failure(response, place, "begin an upload of")
         return DriveUpload(self, self._drive, place, size=size, headers=headers, session=begun, committed=0)
 
@@ -115,6 +119,11 @@ class DriveWriter:
 
     async def still_free(self, place: Place) -> None:
         await self._places.still_free(place)
+
+    async def heed(self, response: Response, place: Place) -> None:
+        """To be called with the answer to a write, before anything is made of it."""
+        if response.status == CONFLICT:
+            await self._places.refused(place)
 
     async def label(self, place: Place, headers: Headers, md5: str, whole_crc32c: int) -> StoredObject:
         """Say of bytes that have been proven what they are and where they are from."""

@@ -18,6 +18,7 @@ from common.cancelling import cancel
 from common.config import ApiSettings, RedisSettings
 from common.state.cache import Cache, Receipt, Settled, Settlement
 from common.state.jobs import Jobs
+from common.state.reconciliations import Reconciliations
 from common.state.store import Store
 from publisher.api.app import create_app
 from publisher.api.bridge import Bridge
@@ -98,10 +99,13 @@ class Api:
 class JustOpens:
     """Scans that are asked for and never run."""
 
-    def __init__(self, jobs: Jobs) -> None:
+    def __init__(self, jobs: Jobs, notes: Reconciliations) -> None:
         self.jobs = jobs
+        self.notes = notes
 
-    async def request(self, routes: Sequence[str]) -> list[Job]:
+    async def request(self, routes: Sequence[str], *, reconcile: bool = False) -> list[Job]:
+        for route in routes if reconcile else ():
+            await self.notes.want(route)
         return [await self.jobs.open(route, "demand", AT) for route in routes]
 
 
@@ -122,7 +126,7 @@ async def served(redis: RedisSettings, *routes: str) -> AsyncIterator[Api]:
     health = Health({"redis": ping, "queue": queue}, every=0.02)
     await health.ask()
     watching = asyncio.create_task(health.watch())
-    desk = Desk(Bridge(asyncio.get_running_loop()), routes, cache, jobs, JustOpens(jobs), health)
+    desk = Desk(Bridge(asyncio.get_running_loop()), routes, cache, jobs, JustOpens(jobs, Reconciliations(store)), health)
     server = ApiServer(create_app(settings, desk), settings.host, settings.port)
     server.start()
     try:

@@ -47,7 +47,9 @@ async def test_bad_requests_are_400_and_say_why(api: Api, method: str, path: str
     assert text in answer.json["error"]
 
 
-@pytest.mark.parametrize("body", [b"{", b"[]", b'"one"', b'{"rout": "one"}', b'{"route": 1}', b"\xff", b"[" * 9000])
+@pytest.mark.parametrize(
+    "body", [b"{", b"[]", b'"one"', b'{"rout": "one"}', b'{"route": 1}', b'{"reconcile": 1}', b"\xff", b"[" * 9000]
+)
 async def test_a_bad_body_is_400(api: Api, body: bytes) -> None:
     # When a scan is asked for in a way that nobody understands
     answer = await api.ask("POST", "/jobs", body=body)

@@ -11,6 +11,7 @@ import pytest
 
 from common.errors import LocationMissing, Unavailable
 from common.state.locks import Leader
+from common.state.reconciliations import Reconciliations
 from publisher.leadership import Leadership
 from publisher.position import Position
 from publisher.schedule import Scheduler
@@ -70,6 +71,7 @@ class Publisher:
             scanner=around.scanner(readers, owner=name),
             leadership=Leadership(self.lock, LEASE),
             sweep_seconds=600,
+            reconciliations=Reconciliations(around.store),
             poll_seconds=0.02,
             clock=ticks,
             now=around.clock,
@@ -348,3 +350,18 @@ class SlowReader(FakeReader):
                 self.reached.set()
                 await self.go.wait()
             yield page
+
+
+async def test_a_reconciliation_that_is_asked_for_is_noted_before_its_scan_begins(bench: Bench) -> None:
+    # Given a publisher whose first sweep is over
+    notes = Reconciliations(bench.around.store)
+    reader = FakeReader([thing("a")])
+    async with bench.running({"one": reader}) as publisher:
+        await until(lambda: bool(reader.listings) and publisher.idle)
+        assert not await notes.due("one", 0, 0)
+        # When a scan is asked for, and then one that lists the destination as well
+        await publisher.scheduler.request(["one"])
+        assert not await notes.due("one", 0, 0)
+        await publisher.scheduler.request(["one"], reconcile=True)
+        # Then the next scan that begins is told so
+        assert await notes.due("one", 0, 0)

@@ -9,8 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from common.config import RedisSettings
-from common.state.cache import Cache, Compared, Published, Record, Settled, Settlement
+from common.state.cache import Cache, Compared, Kind, Published, Record, Settled, Settlement, There
 from common.state.flight import Flight, Scan, entries_of
+from common.state.jobs import Jobs
 from common.state.keys import digest, spread, spreads
 from common.state.records import kept_mark, pack_token, pack_tokens
 from common.state.store import Store
@@ -18,7 +19,6 @@ from tests.unit.state.samples import ETAG, NOW, ODD_KEYS, OTHER, ROUTE, keys, pu
 
 if TYPE_CHECKING:
     from common.state.cache import Receipt
-    from common.state.jobs import Jobs
 
 hexes = st.binary(min_size=16, max_size=16).map(bytes.hex)
 
@@ -106,6 +106,65 @@ async def test_it_says_what_the_records_say(redis_address: str, consumed: dict[s
         await cache.delete(ROUTE, None)
         await store.client.delete(store.keys.routes(), f"{store.keys.route(ROUTE)}:workers")
         await store.close()
+
+
+def _listed(data: st.DataObject, proof: Receipt) -> tuple[str, int] | None:
+    """What a destination may list of a copy: as it was left, in another version, or with another size; None: nothing."""
+    kind = data.draw(st.sampled_from(["same", "version", "size", "gone"]))
+    if kind == "gone":
+        return None
+    version = data.draw(st.one_of(tokens, st.just(proof.etag))) if kind == "version" else proof.destination_version
+    return version, proof.size + (kind == "size")
+
+
+@given(st.dictionaries(keys, receipts, max_size=8), st.integers(NOW - 1000, NOW + 1000), st.data())
+@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+async def test_what_the_destination_does_not_bear_out_is_doubted(
+    redis_address: str, consumed: dict[str, Receipt], began: int, data: st.DataObject
+) -> None:
+    # Given receipts with versions of any kind, and a destination of which some were altered
+    store = await Store.open(RedisSettings(address=redis_address, prefix=f"compare-{uuid.uuid4().hex[:12]}"))
+    cache = Cache(store, per_bucket=2)
+    try:
+        await cache.settle([Settlement(ROUTE, key, it.etag, "o", Settled.MOVED, it) for key, it in consumed.items()])
+        said = {key: _listed(data, it) for key, it in consumed.items()}
+        listed = {key: each for key, each in said.items() if each is not None}
+        # When the page is compared with what is listed there
+        page = [*consumed, "of which nothing is known"]
+        found = await cache.compare(ROUTE, page, [*(it.etag for it in consumed.values()), ETAG], There(began, listed))
+        # Then those are doubted whose receipts name something else, unless they are as new as the listing
+        expected = {
+            place
+            for place, (key, it) in enumerate(consumed.items())
+            if it.at < began and listed.get(key) != (it.destination_version, it.size)
+        }
+        assert {doubt.place for doubt in found.doubted} == expected
+        assert [place for place, _ in found.differ] == [len(consumed)]
+        # And once they are distrusted nothing is known of them, and everything of the others
+        assert await cache.distrust(ROUTE, "r-1-1", page, found.doubted) == set()
+        assert {place for place, each in enumerate(await cache.lookup(ROUTE, list(consumed))) if each == Record()} == expected
+        assert (await cache.counts(ROUTE))[Kind.CONSUMED] == len(consumed) - len(expected)
+    finally:
+        await cache.delete(ROUTE, None)
+        await store.client.delete(store.keys.routes(), f"{store.keys.route(ROUTE)}:workers")
+        await store.close()
+
+
+async def test_a_receipt_that_has_come_meanwhile_is_kept(cache: Cache) -> None:
+    # Given two objects that the destination does not list, both of them published as well
+    await publish(cache, ["deleted", "copied again"])
+    await cache.settle([settlement("deleted"), settlement("copied again")])
+    page, job = ["deleted", "copied again"], await Jobs(cache._store).open(ROUTE, "sweep", NOW)
+    doubted = (await cache.compare(ROUTE, page, [ETAG, ETAG], There(NOW + 1, {}))).doubted
+    # When one of them is copied again before it is distrusted
+    await cache.settle([Settlement(ROUTE, "copied again", ETAG, "one", Settled.MOVED, receipt(at=NOW + 5))])
+    # Then that one keeps its new receipt, and of the other one nothing is left
+    assert await cache.distrust(ROUTE, job.id, page, doubted) == {1}
+    first, second = await cache.lookup(ROUTE, page)
+    assert (first, second.consumed) == (Record(), receipt(at=NOW + 5))
+    found = await Jobs(cache._store).get(job.id)
+    assert found is not None
+    assert found.distrusted == 1
 
 
 def _without_worker(proof: Receipt | None) -> Receipt | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from common.state.agreements import Agreements
-from common.state.cache import Cache, Kind, Settled
+from common.state.cache import Cache, Kind, Settled, There
 from common.state.claims import HandedOver, Missed
 from common.state.flight import Flight, Reserved, Scan, entries_of
 from common.state.formats import agree_on_format
@@ -106,6 +106,8 @@ async def test_a_second_run_changes_nothing(twice: Twice) -> None:
     records = await cache.lookup(ROUTE, [f"k{n}" for n in range(20)])
     differ = await cache.compare(ROUTE, [f"k{n}" for n in range(20)], [ETAG] * 20)
     page, _ = await cache.page(ROUTE, None, None, 100)
+    doubted = (await cache.compare(ROUTE, ["k0"], [ETAG], There(NOW + 1, {}))).doubted
+    left = await cache.distrust(ROUTE, job.id, ["k0"], doubted)
     done = await jobs.get(job.id)
     deleted = await cache.delete(ROUTE, Kind.CONSUMED), await cache.delete(ROUTE, None)
     # Then nothing was counted twice
@@ -117,7 +119,8 @@ async def test_a_second_run_changes_nothing(twice: Twice) -> None:
     assert sum(record.consumed is not None for record in records) == 10
     assert [place for place, _ in differ.differ] == list(range(10, 20))
     assert len(page) == 25
-    assert deleted == (10, 15)
+    assert deleted == (9, 14)
+    assert (len(doubted), left, done.distrusted) == (1, set(), 1)
     assert (hold.begun, hold.parking.until, held.begun, held.tries, held.parking.until) == (True, NOW + 15, False, 2, NOW + 46)
     assert (trial.trial, last.trial, last.tries) == (f"{NOW + 75}.000", f"{NOW + 106}.000", 2)
     # And after the second run everything was as after the first

@@ -337,3 +337,46 @@ async def test_what_a_write_shows_to_be_another_objects_is_no_success(world: Wor
     # Then it is a conflict, and nothing is proven
     assert decode(delivery.report).category == Category.DESTINATION_CONFLICT
     assert await proof(world, "a//b") is None
+
+
+async def altered(world: World, key: str, data: bytes) -> StoredObject:
+    """Somebody overwrites a copy of ours and leaves its metadata as they are."""
+    found = await world.destination_writer.stat(key)
+    assert found is not None
+    return await world.destination_writer.put(key, Body(data, crc32c(data), found.headers), Matches(found.version))
+
+
+@pytest.mark.parametrize("size", [10, 2 * MIB], ids=["small", "in parts"])
+async def test_a_copy_that_was_altered_and_says_to_be_whole_is_not_believed(world: World, size: int) -> None:
+    # Given a copy of ours that somebody has overwritten with as many other bytes, under its own metadata
+    data = noise(size)
+    routed(world)
+    task = await world.task(await world.put("k", data))
+    await world.replicate(task)
+    await altered(world, "k", noise(size))
+    await world.cache.delete(ROUTE, None)
+    # When it is to be replicated anew, because its destination is not as the receipt said
+    source = Counting(world.source_reader)
+    world.beside[ROUTE] = Ends(cast("Reader", source), world.writer, RULES)
+    delivery = await world.replicate(replace(task, there=True))
+    # Then it is written again, and read once: the look came first
+    assert (delivery.fate, await world.arrived("k")) == (["ack"], data)
+    assert source.calls["read"] == max(1, size // MIB)
+
+
+async def test_a_copy_whose_version_alone_has_changed_is_not_written_again(world: World) -> None:
+    # Given a copy of ours that has got another version, as some services do when they move it
+    routed(world)
+    task = await world.task(await world.put("k", b"bytes"))
+    await world.replicate(task)
+    moved = await altered(world, "k", b"bytes")
+    await world.cache.delete(ROUTE, None)
+    # When it is looked at because of that
+    source = Counting(world.source_reader)
+    world.beside[ROUTE] = Ends(cast("Reader", source), world.writer, RULES)
+    assert (await world.replicate(replace(task, there=True))).fate == ["ack"]
+    # Then there is a new receipt for it, and no byte was read or written
+    receipt = await proof(world, "k")
+    assert receipt is not None
+    assert receipt["destination_version"] == moved.version.token
+    assert (source.calls["read"], world.destination_store.writes) == (0, 2)
