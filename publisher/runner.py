@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Self
 
 from common.background import Background
 from common.cancelling import cancel, unless
-from common.errors import SettingsError
+from common.errors import RateLimited, SettingsError, Unavailable
 from common.heartbeat import Heartbeat, directory
 from common.queues.registry import open_errors, open_queue
 from common.state.agreements import Agreements
@@ -53,7 +53,7 @@ from publisher.room import Room
 from publisher.schedule import FINISH_SECONDS, GIVE_UP_SECONDS, Scheduler
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from common.config import ApiSettings, Settings
     from common.state.jobs import Job, JobKind
@@ -64,6 +64,10 @@ STOP_SECONDS = FINISH_SECONDS + GIVE_UP_SECONDS + 10.0
 """From SIGTERM to the end, whatever hangs. Below the 30 s after which Kubernetes kills."""
 LEADERSHIP = "publisher"
 HEALTH_THREADS = 2
+PATIENCE = 120.0
+FIRST_PAUSE = 1.0
+LONGEST_PAUSE = 30.0
+"""Of a listing that cannot go on, in seconds (`run_once`)."""
 LAST_PORT = 65535
 CONTAINERS_BETWEEN_COLLECTIONS = 50_000
 """A page makes thousands of objects that are gone with it, hardly one of them in a cycle. To look for cycles after every 700, as
@@ -168,9 +172,11 @@ async def run_once(
 
     With `again` the job does not end with this scan, but is to be scanned once more. `only_here`, `reconcile`: see `Scanner.run`.
 
-    Takes a term and does not keep it: whoever calls it has the Redis to itself. Raises ObjectError when the source cannot be
-    listed, SettingsError when something cannot work as it is set up. Cancelled, or failed in a way that may pass, the job is
-    resumed by the next call.
+    Takes a term and does not keep it: whoever calls it has the Redis to itself. A source that is away is asked again from where
+    the listing stands, for PATIENCE seconds without a step forward: as long as the attempts at an object take.
+
+    Raises ObjectError when the source cannot be listed, SettingsError when something cannot work as it is set up. Cancelled, or
+    failed in a way that may pass, the job is resumed by the next call.
     """
     (route,) = settings.routes
     async with AsyncExitStack() as stack:
@@ -179,9 +185,45 @@ async def run_once(
         leader = Leader(parts.store, LEADERSHIP, parts.owner, LEASE_SECONDS)
         stack.push_async_callback(leader.give_up)
         term = await leader.take_over()
-        job = await parts.jobs.open(route.name, kind, time.time())
-        await parts.scanner.run(route, job, term=term, again=again, only_here=only_here, reconcile=reconcile)
-        return await parts.jobs.get(job.id) or job
+        waiting = _Patience()
+        while True:
+            job = await parts.jobs.open(route.name, kind, time.time())
+            try:
+                await parts.scanner.run(route, job, term=term, again=again, only_here=only_here, reconcile=reconcile)
+            except (Unavailable, RateLimited) as error:
+                now = await parts.jobs.get(job.id)
+                if (pause := waiting.pause(now.checkpoint.after if now is not None else None)) is None:
+                    raise
+                log.warning(
+                    "the source cannot be listed just now; it is asked again from there",
+                    action="listing_waits",
+                    route=route.name,
+                    error=str(error),
+                    next_try_seconds=pause,
+                )
+                await asyncio.sleep(pause)
+            else:
+                return await parts.jobs.get(job.id) or job
+
+
+class _Patience:
+    """How long a listing that cannot go on waits. It begins anew whenever the listing has come further."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._place: str | None = None
+        self._since = clock()
+        self._pause = FIRST_PAUSE
+
+    def pause(self, place: str | None) -> float | None:
+        """Seconds until the next try; None when it has had its time. `place` is how far the listing has come."""
+        if place != self._place:
+            self._place, self._since, self._pause = place, self._clock(), FIRST_PAUSE
+        if self._clock() - self._since >= PATIENCE:
+            return None
+        pause = self._pause
+        self._pause = min(pause * 2, LONGEST_PAUSE)
+        return pause
 
 
 async def _work(settings: Settings, stop: asyncio.Event, on_step: OnStep) -> None:

@@ -21,7 +21,7 @@ from common.checksums import crc32c
 from common.objects import Headers
 from common.storage.file_note import Note, write_note
 from tests.fakes.drive import DriveServer
-from tests.fakes.s3 import ACCESS_KEY, REGION, SECRET_KEY, S3Server
+from tests.fakes.s3 import ACCESS_KEY, REGION, SECRET_KEY, Fault, Kind, S3Server
 from tests.unit.storage.drive import DOCX
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("redis_program")]
@@ -352,3 +352,19 @@ def test_when_a_limit_of_the_day_is_used_up_it_says_until_when_it_waits(source, 
     assert code == 130
     assert "a limit of the day is used up: waits until 2" in said
     assert not [event for event in events if event["event"] == "failure"]
+
+
+def test_a_source_that_is_away_for_a_while_is_waited_for(destination, state):
+    # Given a source that answers the first requests for a listing with 503, more often than one request is tried again
+    with S3Server(buckets=["there"]) as server:
+        for number in range(3):
+            server.put("there", f"k{number}", b"x")
+        away = server.faults.add(Fault(Kind.STATUS, "ListObjectsV2", status=503, times=5))
+        keys = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY, "RETRY_BACKOFF_SEC": "0.05"}
+        # When it is copied
+        code, events, err = sync("s3://there", destination, "--source-endpoint", server.url, state=state, **keys)
+    # Then it is waited for, which is said, and everything arrives
+    assert away.fired == 5
+    assert (code, files(destination)) == (0, {"k0", "k1", "k2"}), err
+    assert "cannot be listed just now" in err
+    assert events[-1]["failed"] == 0

@@ -278,3 +278,18 @@ def _resident() -> float:
     """This process's resident memory in MiB."""
     with open("/proc/self/statm") as statm:  # noqa: PTH123 - a file of the kernel
         return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def test_a_listing_that_comes_no_further_has_its_time_and_no_more() -> None:
+    # Given a clock that we turn
+    now = [0.0]
+    patience = runner._Patience(lambda: now[0])
+    # When a listing stands still, then the waits grow, and end
+    waits = []
+    while (pause := patience.pause("k5")) is not None:
+        waits.append(pause)
+        now[0] += pause
+    assert waits[:6] == [1, 2, 4, 8, 16, 30]
+    assert runner.PATIENCE <= sum(waits) < runner.PATIENCE + runner.LONGEST_PAUSE
+    # When it has come further, then it has all its time again
+    assert patience.pause("k9") == 1
