@@ -30,6 +30,7 @@ from common.queues.registry import open_errors, open_queue
 from common.settings import load
 from common.state.cache import Cache, Kind, Settled
 from common.state.flight import Flight
+from common.state.holds import Holds
 from common.state.jobs import ENDED, Jobs
 from common.state.store import Store
 from common.telemetry import configure
@@ -132,6 +133,8 @@ async def run(plan: Plan, route: Mapping[str, Any], display: Display) -> int:
             errors, tasks = await open_errors(settings), await open_queue(settings)
             stack.push_async_callback(errors.close)
             stack.push_async_callback(tasks.close)
+            # What held an earlier run has been seen to, or is met again at once.
+            await Holds(store).end(settings.routes[0].name, "", now=time.time(), well=True)
             await _try_failed_again(errors, Cache(store), Flight(store), display)
             notes = Notes(display.note, "worker")
             environ = {**plan.environment(redis.address), "BRIGADE_REDIS_PATIENCE": "0"}  # when to give up is decided here
@@ -268,6 +271,8 @@ class _Sync:
                 else f"a limit of the day is used up: waits until {until}, then goes on by itself ({parked.reason})"
             )
         self._waits = parked.held if parked else self._waits or None  # between two trials a hold is not to be seen
+        if parked and parked.held and job is not None and not job.moved:
+            raise SettingsError([f"nothing could be moved: {parked.reason}"])
         self.last = Snapshot(
             seconds=time.monotonic() - self._began,
             scanning=not scan.done(),

@@ -368,3 +368,22 @@ def test_a_source_that_is_away_for_a_while_is_waited_for(destination, state):
     assert (code, files(destination)) == (0, {"k0", "k1", "k2"}), err
     assert "cannot be listed just now" in err
     assert events[-1]["failed"] == 0
+
+
+def test_a_destination_that_refuses_each_write_ends_a_sync_at_once_and_not_the_next_one(source, state):
+    # Given credentials that may list the destination and not write to it, which only a write can find out
+    fill(source, 600)
+    keys = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
+    with S3Server(buckets=["copy"]) as server:
+        refuses = server.faults.add(Fault(Kind.STATUS, "PutObject", status=403, times=0))
+        # When files are to go there
+        code, _, err = sync(source, "s3://copy", "--destination-endpoint", server.url, state=state, **keys)
+        # Then a few were tried, and the reason is one line
+        assert code == 2
+        assert "nothing could be moved: the destination refuses every object (forbidden)" in err
+        assert refuses.fired < 600
+        # When the right has been given, then the next run does not wait for anything
+        server.faults.clear()
+        code, _, err = sync(source, "s3://copy", "--destination-endpoint", server.url, state=state, **keys)
+        assert code == 0, err
+        assert len(server.keys("copy")) == 600
