@@ -18,7 +18,7 @@ SEEN_ELSEWHERE = {
     "common/batching.py::_start": "hands every exception to those who wait for an item",
     "publisher/ahead.py::begin": "awaited by the generator, in the order of the items",
     "publisher/ledger.py::__init__": "wakes whoever waits for the ledger, and _until raises its exception there",
-    "publisher/publish.py::page": "the confirmation is a page's, and the ledger looks at its result",
+    "publisher/publish.py::_sending": "the confirmation is a page's, and the ledger looks at its result",
     "publisher/scan.py::_start": "puts its exception where the pages go",
     "publisher/schedule.py::_start_due": "_sweep ends with a line in the log whatever happens",
     "worker/intake.py::_start": "the consumer's _one ends with a line in the log whatever happens",
