@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Self
 
 from common.background import Background
 from common.cancelling import cancel, unless
+from common.ends import ends_of
 from common.errors import RateLimited, SettingsError, Unavailable
 from common.heartbeat import Heartbeat, directory
 from common.queues.registry import open_errors, open_queue
@@ -33,6 +34,7 @@ from common.state.flight import Flight
 from common.state.jobs import Jobs
 from common.state.locks import Leader
 from common.state.reconciliations import Reconciliations
+from common.state.route_ends import RouteEnds
 from common.state.store import Store
 from common.steps import OnStep, ignore
 from common.storage.registry import open_destination, open_reader
@@ -47,6 +49,7 @@ from publisher.health import Health
 from publisher.increments import Increments
 from publisher.jobs import Scanner
 from publisher.leadership import LEASE_SECONDS, Leadership
+from publisher.moved import Moved
 from publisher.outlet import Outlet
 from publisher.reconcile import Reconciler
 from publisher.room import Room
@@ -85,6 +88,7 @@ class _Parts:
     cache: Cache
     scanner: Scanner
     notes: Reconciliations
+    moved: Moved
     owner: str
 
     @classmethod
@@ -122,7 +126,8 @@ class _Parts:
                 time.time,
             ),
         )
-        return cls(store, room, outlet, jobs, cache, scanner, notes, owner)
+        moved = Moved(RouteEnds(store), cache, lambda route: ends_of(route, settings))
+        return cls(store, room, outlet, jobs, cache, scanner, notes, moved, owner)
 
     async def connect(self) -> None:
         """Wait for Redis and the queue. Raises SettingsError when one of them cannot work as it is set up."""
@@ -185,6 +190,7 @@ async def run_once(
         leader = Leader(parts.store, LEADERSHIP, parts.owner, LEASE_SECONDS)
         stack.push_async_callback(leader.give_up)
         term = await leader.take_over()
+        await parts.moved.look(route)
         waiting = _Patience()
         while True:
             job = await parts.jobs.open(route.name, kind, time.time())
@@ -234,6 +240,7 @@ async def _work(settings: Settings, stop: asyncio.Event, on_step: OnStep) -> Non
             jobs=parts.jobs,
             scanner=parts.scanner,
             reconciliations=parts.notes,
+            moved=parts.moved,
             leadership=Leadership(Leader(parts.store, LEADERSHIP, parts.owner, LEASE_SECONDS)),
             sweep_seconds=settings.publisher.sweep_seconds,
         )

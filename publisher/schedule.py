@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from common.state.reconciliations import Reconciliations
     from publisher.jobs import Scanner
     from publisher.leadership import Leadership
+    from publisher.moved import Moved
 
 log = get_logger(__name__)
 
@@ -68,6 +69,7 @@ class Scheduler:
         leadership: Leadership,
         sweep_seconds: float,
         reconciliations: Reconciliations | None = None,
+        moved: Moved | None = None,
         poll_seconds: float = POLL_SECONDS,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
@@ -76,6 +78,7 @@ class Scheduler:
         self._scanner = scanner
         self._leadership = leadership
         self._reconciliations = reconciliations
+        self._moved = moved
         self._interval = sweep_seconds
         self._poll = poll_seconds
         self._clock = clock
@@ -171,6 +174,8 @@ class Scheduler:
             self._wake.set()
 
     async def _attempt(self, turn: _Turn, term: int) -> None:
+        if self._moved is not None:
+            await self._moved.look(turn.route)
         job = await self._open(turn, "sweep")
         await self._scanner.run(
             turn.route,

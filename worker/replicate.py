@@ -190,6 +190,9 @@ class Replicator:
         if claimed.outcome is Outcome.BUSY:
             await delivery.nack(self._failures.busy_delay())
             return
+        if claimed.outcome is Outcome.ELSEWHERE:
+            await self._failures.reject_unreadable(delivery, _other_ends(task), task)
+            return
         try:
             if claimed.deaths < SUSPECT:
                 await self._alone(delivery, task, ends, claimed)
@@ -378,3 +381,13 @@ class Replicator:
                 subject=f"route {task.route}",
                 queued=task.queued.timestamp(),
             ) from None
+
+
+def _other_ends(task: Task) -> NotKnownYet:
+    """Who has the new settings takes it: our writer would bring the object to a place where it does not belong any more."""
+    return NotKnownYet(
+        f"route {task.route!r} leads somewhere else by the publisher's settings than by this worker's: give both the same, then "
+        "redrive",
+        subject=f"ends of route {task.route}",
+        queued=task.queued.timestamp(),
+    )

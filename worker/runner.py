@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from common import loop
 from common.background import Background
 from common.cancelling import unless
+from common.ends import ends_of
 from common.errors import ObjectError, QueueUnavailable, SettingsError
 from common.heartbeat import Heartbeat, directory
 from common.queues.registry import open_large, open_queue
@@ -155,7 +156,8 @@ def _assemble(
     settings: Settings, name: str, store: Store, queues: Sequence[Queue], ends: dict[str, Ends], *, tally: Tally, on_step: OnStep
 ) -> Consumer:
     queue, large = queues
-    cache = Cache(store)
+    digests = {route.name: ends_of(route, settings).digest for route in settings.routes}
+    cache = Cache(store, ends=digests)
     # In a container the name outlives the process, and whoever comes back under it must not be taken for the one that died.
     owner = f"{name}-{secrets.token_hex(4)}"
     claims = Claims(cache, owner, queue.lease)
@@ -189,7 +191,7 @@ def _assemble(
         claims=claims,
         settler=settler,
         failures=failures,
-        uploads=Uploads(store),
+        uploads=Uploads(store, digests),
         budget=Budget(settings.worker.buffer_bytes),
         part_bytes=settings.worker.part_bytes,
         now=time.time,

@@ -38,7 +38,7 @@ class There(NamedTuple):
 
 PER_BUCKET = 40
 """Objects per bucket on average. Fewer cost memory for keys, more cost time, because Redis reads a bucket from its start."""
-_OUTCOMES = (Outcome.TAKEN, Outcome.DONE, Outcome.BUSY)
+_OUTCOMES = (Outcome.TAKEN, Outcome.DONE, Outcome.BUSY, Outcome.ELSEWHERE)
 
 Item = TypeVar("Item", Claim, Settlement)
 
@@ -69,7 +69,18 @@ class Compared(NamedTuple):
 
 
 class Cache:
-    def __init__(self, store: Store, *, per_bucket: int = PER_BUCKET, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        per_bucket: int = PER_BUCKET,
+        clock: Callable[[], float] = time.time,
+        ends: Mapping[str, str] | None = None,
+    ) -> None:
+        """`ends` are the digests of the places that routes join by our settings: where the state is of others, nothing is
+        claimed and no receipt is written.
+        """
+        self._ends = ends or {}
         self._store = store
         self._keys = store.keys
         self._per_bucket = per_bucket
@@ -135,7 +146,9 @@ class Cache:
                 place = digest(stored)
                 numbers.append(spread(place))
                 args += [place.hex(), stored, pack_token(item.etag), item.owner, _milliseconds(item), int(item.alone)]
-            calls.append(self._store.call("claim", [self._keys.route(route)], [b"".join(numbers), *args]))
+            calls.append(
+                self._store.call("claim", [self._keys.route(route)], [b"".join(numbers), self._ends.get(route, ""), *args])
+            )
         claimed = [Claimed(Outcome.BUSY, NOTHING)] * len(wanted)
         for indexes, reply in zip(groups.values(), await self._send(calls), strict=True):
             outcomes, values, names, deaths = reply
@@ -169,7 +182,7 @@ class Cache:
                 args += [int(item.metadata_lost), int(item.unverified), int(item.overwritten)]
                 args.append("" if item.mark is None else item.mark)
             numbers = b"".join([spread(each) for each in digests])
-            fixed: list[Argument] = [now, self._per_bucket, numbers, b"".join(digests)]
+            fixed: list[Argument] = [now, self._per_bucket, numbers, b"".join(digests), self._ends.get(route, "")]
             calls += [self._known(route), self._store.call("settle", [self._keys.route(route)], [*fixed, *args])]
         await self._send(calls)
 

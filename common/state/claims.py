@@ -19,6 +19,8 @@ class Outcome(StrEnum):
     """This version is at its destination."""
     BUSY = "busy"
     """Someone else has the lease."""
+    ELSEWHERE = "elsewhere"
+    """The route leads somewhere else than our settings say."""
 
 
 @dataclass(frozen=True, slots=True)

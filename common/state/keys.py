@@ -22,6 +22,7 @@ P:{R}:current              hash    for good      both               job (id of t
 P:{R}:jobs                 zset    for good      publisher          job id -> when it was opened; ended jobs leave after 7 days
 P:{R}:job:ID               hash    see below     both               a job: state, checkpoint, counters, times (see jobs.py)
 P:{R}:feed                 hash    for good      publisher          how far the source's account of what changed was followed
+P:{R}:ends                 hash    for good      publisher          which two places all this is of (route_ends.py)
 P:{R}:reconciled           hash    for good      publisher          when the destination was last listed too (reconciliations.py)
 P:{R}:parked               hash    8 days        worker             a route that waits for a limit of the day, or is held
                                                                     (hold.lua): until, reason, ...
@@ -167,6 +168,9 @@ class Keys:
 
     def feed(self, route: str) -> str:
         return f"{self.route(route)}:feed"
+
+    def ends(self, route: str) -> str:
+        return f"{self.route(route)}:ends"
 
     def reconciled(self, route: str) -> str:
         return f"{self.route(route)}:reconciled"

@@ -13,6 +13,8 @@ from common.state.keys import digest, key_bytes
 from common.storage.base import PartReceipt
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from common.state.store import Store
 
 LIFE_SECONDS = 7 * 24 * 3600
@@ -31,16 +33,25 @@ class Saved:
     part_bytes: int
     precondition: str
     receipts: tuple[PartReceipt, ...] = ()
+    elsewhere: bool = False
+    """It belongs to a pair of places that the route joined before."""
 
     def continues(self, version: str, size: int, part_bytes: int, precondition: str) -> bool:
-        return (self.version, self.size, self.part_bytes, self.precondition) == (version, size, part_bytes, precondition)
+        return not self.elsewhere and (self.version, self.size, self.part_bytes, self.precondition) == (
+            version,
+            size,
+            part_bytes,
+            precondition,
+        )
 
 
 class Uploads:
     """At most one upload per object is known; every call is one round trip and may be repeated."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, ends: Mapping[str, str] | None = None) -> None:
+        """`ends` are the digests of the places that routes join (`Cache`); an upload that does not say is of those."""
         self._store = store
+        self._ends = ends or {}
 
     async def find(self, route: str, key: str) -> Saved | None:
         (found,) = await self._store.send([("HGETALL", self._name(route, key))])
@@ -58,6 +69,7 @@ class Uploads:
             int(fields["part_bytes"]),
             fields["precondition"],
             tuple(sorted(receipts, key=lambda receipt: receipt.number)),
+            elsewhere=bool(fields.get("ends")) and fields["ends"] != self._ends.get(route, fields["ends"]),
         )
 
     async def begun(self, route: str, key: str, saved: Saved) -> None:
@@ -67,7 +79,7 @@ class Uploads:
         await self._store.send(
             [
                 ("UNLINK", name),
-                ("HSET", name, *fields, "precondition", saved.precondition),
+                ("HSET", name, *fields, "precondition", saved.precondition, "ends", self._ends.get(route, "")),
                 ("EXPIRE", name, LIFE_SECONDS),
             ]
         )

@@ -1,11 +1,11 @@
 -- include: _record _buckets _workers
 -- Takes leases on objects of one route, unless the wanted version is at the destination already.
 -- KEYS 1 route
--- ARGV 1 the keys' numbers, 4 bytes each   2.. per object: digest (hex), object key, token, owner, milliseconds,
---      1 if the owner handles it alone, else 0
--- Reads route, route:N, route:workers. Writes route:lease:DIGEST (string: owner, with expiry), route:begun:DIGEST (hash: version -> token,
+-- ARGV 1 the keys' numbers, 4 bytes each   2 digest of the route's ends, '' for any   3.. per object: digest (hex), object key, token, owner,
+--      milliseconds, 1 if the owner handles it alone, else 0
+-- Reads route, route:N, route:workers, route:ends. Writes route:lease:DIGEST (string: owner, with expiry), route:begun:DIGEST (hash: version -> token,
 -- "by "+owner -> 1 for each who has begun with this version and was not heard of since; 7 days).
--- Reply: {outcome per object: 0 taken, 1 done, 2 busy}, {value or nil per object}, {worker number, name, ...},
+-- Reply: {outcome per object: 0 taken, 1 done, 2 busy, 3 for all of them: the route has other ends}, {value or nil per object}, {worker number, name, ...},
 -- {how many others have begun with it and were not heard of since, per object}: where they are two or more, the owner
 -- has not begun before it says that it handles the object alone.
 -- Again: an owner takes again what it has; the lease then runs from the later call.
@@ -13,6 +13,8 @@
 local route = open_route(KEYS[1])
 local outcomes, values, deaths = {}, {}, {}
 local names, add_name = worker_names(KEYS[1])
+local ends = redis.call('HGET', KEYS[1] .. ':ends', 'digest')
+local elsewhere = ARGV[2] ~= '' and ends and ends ~= ARGV[2]
 
 local function begin(begun, token, owner, alone)
   if redis.call('HGET', begun, 'version') ~= token then
@@ -25,13 +27,15 @@ local function begin(begun, token, owner, alone)
   return others
 end
 
-for i = 2, #ARGV, 6 do
-  local n = (i + 4) / 6
+for i = 3, #ARGV, 6 do
+  local n = (i + 3) / 6
   local record, _, value = read(route, number_at(ARGV[1], n), ARGV[i + 1])
   local lease = KEYS[1] .. ':lease:' .. ARGV[i]
   values[n] = value
   deaths[n] = 0
-  if record.consumed == ARGV[i + 2] then
+  if elsewhere then
+    outcomes[n] = 3
+  elseif record.consumed == ARGV[i + 2] then
     outcomes[n] = 1
   elseif redis.call('SET', lease, ARGV[i + 3], 'NX', 'PX', ARGV[i + 4]) then
     outcomes[n] = 0

@@ -2,13 +2,13 @@
 -- Ends tasks of one route: writes receipts, takes the objects off the flight table, counts them, gives up leases.
 -- KEYS 1 route
 -- ARGV 1 now   2 objects per bucket   3 the keys' numbers, 4 bytes each   4 the keys' digests, 20 bytes each
---      5.. per task: digest (hex), object key, token of the task's version, owner, outcome (moved, proven, failed, gone, changing or
+--      5 digest of the route's ends, '' for any   6.. per task: digest (hex), object key, token of the task's version, owner, outcome (moved, proven, failed, gone, changing or
 --      kept), bytes, worker, token and receipt ('' and '' where there is no receipt); whether metadata were lost, whether the bytes were moved
 --      unverified, whether something that was not ours was written over (0 or 1 each); the mark of what is kept ('' for anything else)
 -- Writes route, route:N (consumed, published), route:workers (new names), route:flight, route:failed, route:early, route:current (missing), jobs.
 -- Deletes route:failures:DIGEST after a receipt and after the last failure, and route:lease:DIGEST if the owner has it.
 -- Deletes route:begun:DIGEST (see claim.lua).
--- Reply: how many tasks were counted.
+-- Reply: how many tasks were counted. Where the route has other ends nothing is written, and only leases are given up.
 -- Again: the receipt is written again; nothing counts that is not in flight any more.
 --
 -- A task counts if it takes off the flight table the entry that awaits its version. So whatever is delivered twice, or was made up, counts
@@ -74,8 +74,20 @@ local function keep(digest, number, key, token, mark)
   changed = true
 end
 
-for i = 5, #ARGV, 13 do
-  local n = (i + 8) / 13
+local function give_up(i)
+  redis.call('DEL', root .. ':begun:' .. ARGV[i])
+  local lease = root .. ':lease:' .. ARGV[i]
+  if redis.call('GET', lease) == ARGV[i + 3] then redis.call('DEL', lease) end
+end
+
+local ends = redis.call('HGET', root .. ':ends', 'digest')
+if ARGV[5] ~= '' and ends and ends ~= ARGV[5] then
+  for i = 6, #ARGV, 13 do give_up(i) end
+  return 0
+end
+
+for i = 6, #ARGV, 13 do
+  local n = (i + 7) / 13
   if ARGV[i + 8] ~= '' then
     local record, bucket, value = read(route, number_at(ARGV[3], n), ARGV[i + 1])
     if not record.consumed then route.consumed = route.consumed + 1 end
@@ -86,9 +98,7 @@ for i = 5, #ARGV, 13 do
   if ARGV[i + 12] ~= '' then keep(digest_at(ARGV[4], n), number_at(ARGV[3], n), ARGV[i + 1], ARGV[i + 2], ARGV[i + 12]) end
   settle(digest_at(ARGV[4], n), ARGV[i + 2], ARGV[i + 4], ARGV[i + 5], ARGV[i + 9], ARGV[i + 10], ARGV[i + 11])
   if ARGV[i + 8] ~= '' or ARGV[i + 4] == 'failed' then redis.call('DEL', root .. ':failures:' .. ARGV[i]) end
-  redis.call('DEL', root .. ':begun:' .. ARGV[i])
-  local lease = root .. ':lease:' .. ARGV[i]
-  if redis.call('GET', lease) == ARGV[i + 3] then redis.call('DEL', lease) end
+  give_up(i)
 end
 if changed then
   grow(route, tonumber(ARGV[2]))

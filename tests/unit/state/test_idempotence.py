@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from common.ends import Ends
 from common.state.agreements import Agreements
 from common.state.cache import Cache, Kind, Settled, There
 from common.state.claims import HandedOver, Missed
@@ -14,6 +15,7 @@ from common.state.formats import agree_on_format
 from common.state.holds import Holds
 from common.state.jobs import Jobs
 from common.state.locks import Leader
+from common.state.route_ends import RouteEnds
 from common.state.scripts import scripts
 from common.state.store import Store
 from common.storage.shared import Parking
@@ -110,6 +112,12 @@ async def test_a_second_run_changes_nothing(twice: Twice) -> None:
     left = await cache.distrust(ROUTE, job.id, ["k0"], doubted)
     done = await jobs.get(job.id)
     deleted = await cache.delete(ROUTE, Kind.CONSUMED), await cache.delete(ROUTE, None)
+    ends, others = RouteEnds(twice, clock=lambda: NOW), Ends("s3://a", "s3://c")
+    assert await ends.changed("moved", Ends("s3://a", "s3://b")) is None
+    await flight.reserve(Scan("moved", (await jobs.open("moved", "sweep", NOW)).id, term), entries_of([("k", ETAG)]))
+    assert await ends.changed("moved", others) == Ends("s3://a", "s3://b")
+    await ends.forget("moved", cache)
+    assert await ends.changed("moved", others) is None
     # Then nothing was counted twice
     assert done is not None
     assert (done.listed, done.moved, done.proven, done.published, done.bytes) == (31, 10, 8, 20, 10)
