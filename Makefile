@@ -8,7 +8,7 @@ BIN    := $(VENV)/bin
 JOBS   ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-servers lint types unit kill fuzz lock clean
+.PHONY: help install demo test test-servers lint types unit kill fuzz adversarial lock clean
 
 help: ## what can be asked for
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -50,6 +50,9 @@ kill: install ## only the tests that end processes with SIGKILL at every step
 
 fuzz: install ## our reading of HTTP compared with llhttp's on 100,000 generated answers, other ones each time
 	$(BIN)/python -m pytest --hypothesis-profile=fuzz --timeout=7200 tests/unit/transport/test_llhttp.py
+
+adversarial: install ## the whole pipeline against services that answer wrongly at random, 200 examples of each pair, other ones each time
+	ADVERSARIAL_EXAMPLES=200 $(BIN)/python -m pytest tests/adversarial
 
 lock: ## pin every dependency anew (needs `pip install uv` in .venv)
 	$(BIN)/uv pip compile pyproject.toml --extra embedded --group dev requirements/build.in --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate -o requirements/dev.txt --upgrade

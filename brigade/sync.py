@@ -185,8 +185,7 @@ def _check_directory(path: Path, *, written: bool) -> None:
     if path.is_dir():
         return
     if path.exists():
-        remedy = "move it away, or name a directory" if written else f"write {path.parent}"
-        raise ValueError(f"{path} is a file, and directories are copied: {remedy}")
+        raise ValueError(f"{path} is a file, and directories are copied: write {path.parent}")
     remedy = f"create it (mkdir -p {shlex.quote(str(path))})" if written else "check its name"
     raise ValueError(f"there is no directory {path}: {remedy}, or mount what belongs there")
 

@@ -45,7 +45,6 @@ _NAMES = "letters, digits, '.', '_' and '-', a letter or digit first, at most 63
 _PATTERNS = {
     "name": _NAMES,
     "prefix": "1 to 32 letters, digits, '.', '_' and '-'",
-    "user_project": "the id of a project as Google has it: my-project-123",
     "drive_subject": "the e-mail address of a person of the domain",
     "storage_class": "the name of a class as S3 has it: STANDARD_IA",
     "key_id": "the id of the public key at CloudFront: K2JCJMDEHXQW5F",

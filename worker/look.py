@@ -70,7 +70,7 @@ class Look:
             source = await at_source()
             if are_equal(source, found) and (self._bytes_alone(standing) or self._same_beside(source, found, task)):
                 return Seen(precondition, found)
-        if standing in (Standing.OURS, Standing.THIS):
+        if standing is Standing.OURS:
             return Seen(precondition)
         return Seen(precondition, foreign=True, kept=await self._is_kept(task, found, at_source))
 

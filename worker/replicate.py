@@ -256,7 +256,7 @@ class Replicator:
         try:
             brought = await self._move(task, ends, record)
         except _Superseded as superseded:
-            await self._hand_over(task, ends, superseded.successor)
+            await self._hand_over(task, ends, _newer(superseded.successor, task, record))
             return
         if brought.receipt is None:
             await self._settler.kept(task, kept_mark(ends.rules.on_conflict, self._now()))
@@ -367,7 +367,7 @@ class Replicator:
             await self._settler.gone(task)
         elif not await self._settler.missing(task):
             raise SourceMissing(
-                "the source lists it and says that it is not there when it is read, in two scans: "
+                "the source lists it, and when it is read says that it is not there, or shows an older version, in two scans: "
                 "check who writes there, and whether the listing is of this bucket; nothing was copied"
             )
 
@@ -391,3 +391,16 @@ def _other_ends(task: Task) -> NotKnownYet:
         subject=f"ends of route {task.route}",
         queued=task.queued.timestamp(),
     )
+
+
+def _newer(successor: StoredObject | None, task: Task, record: Record) -> StoredObject | None:
+    """What the source shows instead of the task's version, unless it is older than what was listed: the version that was copied
+    before, or one that was modified earlier. Then a replica or a cache answered, and nothing says that the listed version is
+    gone. If the source really went back, the next scan lists it so.
+    """
+    if successor is None or (record.consumed is not None and record.consumed.etag == successor.version.token):
+        return None
+    # A HEAD tells whole seconds, some listings more.
+    if successor.modified is not None and task.modified is not None and successor.modified < task.modified.replace(microsecond=0):
+        return None
+    return successor

@@ -91,30 +91,27 @@ class Machine:
 
         try:
             named = region or self._opened().region_name or DEFAULT_REGION
-            place, style = self._placed(bucket, named, None if addressing == "auto" else addressing)
-            if place.at_aws and style == "auto":
+            place = self._placed(bucket, named, addressing)
+            if place.at_aws and addressing == "auto":
                 # In "auto" an address to be signed is one of the global endpoint, which redirects; "virtual" gives the bucket's
                 # own, and path style all the same for names that cannot be part of a host name.
-                place, _ = self._placed(bucket, named, "virtual")
+                place = self._placed(bucket, named, "virtual")
         except BotoCoreError as error:
             raise SettingsError([f"this machine's AWS settings: {error}; check AWS_PROFILE and AWS_REGION"]) from None
         return place
 
-    def _placed(self, bucket: str, region: str, addressing: str | None) -> tuple[Place, str]:
-        """The place, and the style of its address; `addressing` None: the profile's. The public way to botocore's rules for
-        endpoints is an address that it signs; the keys play no part in it.
-        """
+    def _placed(self, bucket: str, region: str, addressing: str) -> Place:
+        """The public way to botocore's rules for endpoints is an address that it signs; the keys play no part in it."""
         from botocore.config import Config  # noqa: PLC0415
 
-        style: Any = {"us_east_1_regional_endpoint": "regional"} | ({"addressing_style": addressing} if addressing else {})
+        style: Any = {"addressing_style": addressing, "us_east_1_regional_endpoint": "regional"}
         config = Config(signature_version="s3v4", s3=style)
         client = self._opened().client(
             "s3", region_name=region, aws_access_key_id=_PROBE, aws_secret_access_key=_PROBE, config=config
         )
         signed = urlsplit(client.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": _PROBE}))
         root = unquote(signed.path).removesuffix(f"/{_PROBE}")
-        place = Place(f"{signed.scheme}://{signed.netloc}", root, str(client.meta.region_name), is_aws(signed.hostname))
-        return place, client.meta.config.s3.get("addressing_style") or "auto"
+        return Place(f"{signed.scheme}://{signed.netloc}", root, str(client.meta.region_name), is_aws(signed.hostname))
 
 
 MACHINE = Machine()

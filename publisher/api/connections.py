@@ -8,6 +8,7 @@ cap for each client, and connections that are merely kept open give way when the
 from __future__ import annotations
 
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from waitress.channel import HTTPChannel
@@ -106,25 +107,18 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress is untyped
 
 
 def too_many(channels: Iterable[Channel]) -> list[Channel]:
-    """Those that have to go: of a client with more than MOST_PER_CLIENT, and of all, when there are nearly MOST_CONNECTIONS.
-    Those that do nothing go first, the longest idle before others: a request is not cut off for those that are merely open, even
-    if it comes from the same address. Of one client's that are all at work the newest go.
+    """Those that have to go: of a client with more than MOST_PER_CLIENT the newest, and of all, when there are nearly
+    MOST_CONNECTIONS, those that do nothing, the longest idle first.
     """
-    clients: dict[str, list[Channel]] = {}
-    for channel in channels:
-        clients.setdefault(channel.client, []).append(channel)
+    ordered = sorted(channels, key=lambda channel: channel.opened)
+    held: Counter[str] = Counter()
     gone: list[Channel] = []
     kept: list[Channel] = []
-    for held in clients.values():
-        surplus = max(0, len(held) - MOST_PER_CLIENT)
-        idle = _longest_idle(held)
-        at_work = sorted((channel for channel in held if channel.requests), key=lambda channel: -channel.opened)
-        gone += (idle + at_work)[:surplus]
-        kept += (idle + at_work)[surplus:]
-    surplus = max(0, len(kept) - (MOST_CONNECTIONS - MOST_CONNECTIONS // 8))
-    return gone + _longest_idle(kept)[:surplus]
-
-
-def _longest_idle(channels: Iterable[Channel]) -> list[Channel]:
-    """Those that do nothing, the longest idle first."""
-    return sorted((channel for channel in channels if not channel.requests), key=lambda channel: channel.idle_since)
+    for channel in ordered:
+        held[channel.client] += 1
+        (gone if held[channel.client] > MOST_PER_CLIENT else kept).append(channel)
+    surplus = len(kept) - (MOST_CONNECTIONS - MOST_CONNECTIONS // 8)
+    if surplus > 0:
+        idle = sorted((channel for channel in kept if not channel.requests), key=lambda channel: channel.idle_since)
+        gone += idle[:surplus]
+    return gone

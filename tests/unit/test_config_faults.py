@@ -56,7 +56,6 @@ def test_all_faults_of_file_and_environment_come_together(tmp_path):
         name = "a b"
         source = "ftp://x"
         soruce_options = {{}}
-        destination_options = {{ user_project = "mine" }}
         [wroker]
         [worker]
         slot = 3
@@ -77,7 +76,6 @@ def test_all_faults_of_file_and_environment_come_together(tmp_path):
         "route 'a b': source: unknown scheme 'ftp'",
         "did you mean 'source_options'?",
         "route 'a b': destination is missing",
-        "destination_options.user_project has characters that it cannot have: write the id of a project",
         "unknown table 'wroker': did you mean 'worker'?",
         "worker.slot is not a setting: did you mean 'slots'?",
         "redis.password is a secret: take it out and set REDIS_PASSWORD",

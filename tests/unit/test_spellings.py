@@ -69,7 +69,6 @@ def test_a_directory_that_is_none_says_what_to_do(tmp_path: Path, monkeypatch: p
     # Then each mistake is answered with the way out that fits
     assert "did you mean gs://bucket?" in refused("gs:bucket", ".")
     assert f"{tmp_path}/file is a file, and directories are copied: write {tmp_path}" in refused("file", ".")
-    assert f"{tmp_path}/file is a file, and directories are copied: move it away" in refused(".", "file")
     assert "check its name" in refused("missing", ".")
     assert f"mkdir -p '{tmp_path}/not here'" in refused(".", "not here")
     assert "within quotes: write /" in refused("~/photos", ".")

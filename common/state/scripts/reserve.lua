@@ -34,10 +34,13 @@ local function consumed_as(key, n, token)
   return value and byte(value, 1) % 4 ~= 0 and parse(value).consumed == token
 end
 
--- consumed as it is listed: its entry, if there still is one, is left over from another version, or from a worker that knows no entries
+-- consumed as it is listed: its entry, if there still is one, is left over from another version, or from a worker that knows no entries,
+-- or a worker has missed that other version: the source has gone back to the one that was copied
 local function consumed(digest, token)
   local entry = entry_of(digest)
-  if entry and (entry.token == token or entry.at < stale) then take_off(root, job, digest, entry, 'proven') end
+  if entry and (entry.token == token or entry.missing or entry.at < stale) then
+    take_off(root, job, digest, entry, 'proven')
+  end
 end
 
 -- stands(digest, token) -> whether the object failed in this version, so that it stands as failed in this job as well

@@ -226,30 +226,16 @@ async def _fine() -> None:
     return
 
 
-class Seen:
-    """A connection as far as it matters for who has to go."""
-
-    def __init__(self, number: int, client: str, *, at_work: bool = False) -> None:
-        self.opened = self.idle_since = float(number)
-        self.client = client
-        self.requests = [object()] if at_work else []
-
-
 def test_the_longest_idle_give_way_when_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
     # Given eight places, and ten connections of as many clients, of which two are at work
     monkeypatch.setattr(connections, "MOST_CONNECTIONS", 8)
-    seen = [Seen(number, f"10.0.0.{number}", at_work=number < 2) for number in range(10)]
+
+    class Seen:
+        def __init__(self, number: int) -> None:
+            self.opened = self.idle_since = float(number)
+            self.client = f"10.0.0.{number}"
+            self.requests = [object()] if number < 2 else []
+
+    seen = [Seen(number) for number in range(10)]
     # Then the longest idle go, down to seven, and none that is at work
     assert connections.too_many(seen) == seen[2:5]  # type: ignore[arg-type]
-
-
-def test_a_request_is_not_cut_off_for_idle_connections_of_the_same_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Given three places for a client, and idle connections of its address before and behind a request
-    monkeypatch.setattr(connections, "MOST_PER_CLIENT", 3)
-    seen = [Seen(number, "10.0.0.1", at_work=number == 5) for number in range(7)]
-    other = Seen(0, "10.0.0.2")
-    # Then the longest idle go, and neither the request nor anything of another client's
-    assert connections.too_many([other, *seen]) == seen[:4]  # type: ignore[list-item]
-    # And where all are at work, the newest
-    busy = [Seen(number, "10.0.0.1", at_work=True) for number in range(5)]
-    assert connections.too_many(busy) == [busy[4], busy[3]]  # type: ignore[arg-type]

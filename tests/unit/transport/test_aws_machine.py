@@ -62,21 +62,6 @@ def test_region_and_endpoint_come_from_the_profile(machine: Machine, monkeypatch
     assert machine.place("photos", None, "auto") == Place("https://minio.example:9000", "/photos", "ap-southeast-2", at_aws=False)
 
 
-@pytest.mark.parametrize(
-    ("addressing", "expected"),
-    [
-        ("auto", "https://s3.eu-west-3.amazonaws.com/photos"),
-        ("virtual", "https://photos.s3.eu-west-3.amazonaws.com"),
-    ],
-)
-def test_the_profile_has_the_style_where_the_route_has_none(
-    machine: Machine, tmp_path: Path, addressing: str, expected: str
-) -> None:
-    (tmp_path / "config").write_text("[default]\nregion = eu-west-3\ns3 =\n  addressing_style = path\n")
-    place = machine.place("photos", None, addressing)
-    assert place.origin + place.root == expected
-
-
 def test_a_profile_that_is_not_there_is_a_fault_of_the_settings(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_PROFILE", "nosuch")
     with pytest.raises(SettingsError, match=r"nosuch.*AWS_PROFILE"):

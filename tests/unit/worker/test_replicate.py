@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from common import report
 from common.checksums import crc32c, crc64nvme
-from common.errors import ChecksumMismatch, Forbidden, PreconditionFailed, RateLimited, Unavailable, UploadLost
+from common.errors import ChecksumMismatch, Forbidden, PreconditionFailed, RateLimited, SourceChanged, Unavailable, UploadLost
 from common.objects import Headers
 from common.state.cache import Claim, Kind
 from common.steps import Step
@@ -208,6 +209,45 @@ async def test_a_source_that_is_gone_again_after_it_was_listed_again_has_failed(
     assert "in two scans" in said.message
     job = await world.job()
     assert (job.in_flight, job.missing, job.failed, job.unbalanced) == (0, 0, 1, 0)
+
+
+class AsItWas:
+    """A source whose looks show an object as it was, as a replica or a cache does; what is read is of now."""
+
+    def __init__(self, reader: Reader, was: StoredObject) -> None:
+        self._reader = reader
+        self._was = was
+        self.limits = reader.limits
+
+    async def stat(self, key: str) -> StoredObject:
+        del key
+        return self._was
+
+    async def read(self, key: str, span: Span | None, version: Version | None) -> Content:
+        raise SourceChanged(f"{key!r} is not {version} here either, {span}")
+
+
+@pytest.mark.parametrize("copied_before", [True, False])
+async def test_an_older_version_than_was_listed_is_no_successor(world: World, *, copied_before: bool) -> None:
+    # Given an object that is written anew, whose first version was copied, or is older than what was listed
+    old = await world.put("k", b"old")
+    if copied_before:
+        await world.replicate(await world.task(old))
+    new = await world.put("k", b"new")
+    earlier = None if copied_before else datetime(2020, 1, 1, tzinfo=UTC)
+    task = replace(await world.task(new), modified=datetime(2021, 1, 1, tzinfo=UTC) if earlier else None)
+    # When a look shows the old version where the new one was listed
+    truth, world.reader = world.reader, cast("Reader", AsItWas(world.reader, replace(old, modified=earlier)))
+    assert (await world.replicate(task)).fate == ["ack"]
+    # Then that is no end: the next scan decides
+    job = await world.job()
+    assert (job.in_flight, job.missing, job.unbalanced) == (1, 1, 0)
+    assert world.sent() == []
+    # And when it lists the new version again, that is copied
+    world.reader = truth
+    assert (await world.replicate(await world.task(new))).fate == ["ack"]
+    assert await world.arrived("k") == b"new"
+    assert (await world.job()).in_flight == 0
 
 
 async def test_where_the_listing_is_old_what_is_gone_is_left_out_at_once(world: World) -> None:
