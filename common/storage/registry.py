@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from common.storage import cdn, file, gcs, gdrive, memory, s3
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 
 REQUEST_ATTEMPTS = 3
+LISTING_ATTEMPTS = 7
+"""At each page of a destination's listing."""
 
 
 class Backend(Protocol):
@@ -98,11 +101,14 @@ def open_reader(
 def open_destination(
     route: Route, settings: Settings, transport: Transport, shared: Shared | None = None, sleep: Sleep = asyncio.sleep
 ) -> Reader:
-    """A reader of the route's destination, to list what is there. The caller closes it."""
+    """A reader of the route's destination, to list what is there. It outlasts half a minute without the service, because a
+    listing that fails says nothing of all that follows. The caller closes it.
+    """
     ends = route.destination, route.destination_options, settings, transport
     sharing = SHARING.get(route.destination.scheme)
     backend = sharing.reader(*ends, shared) if sharing else BACKENDS[route.destination.scheme].reader(*ends)
-    return RetryingReader(backend, Retrier(policy(settings.worker), sleep, random.random, at_source=False))
+    patient = replace(policy(settings.worker), attempts=LISTING_ATTEMPTS)
+    return RetryingReader(backend, Retrier(patient, sleep, random.random, at_source=False))
 
 
 def open_writer(

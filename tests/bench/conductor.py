@@ -79,10 +79,10 @@ class Conductor:
         if self._store:
             await self._store.close()
 
-    async def publish(self) -> dict[str, Any]:
-        """A whole scan, measured from the first call to the last record, connections included."""
+    async def publish(self, *, reconcile: bool = False) -> dict[str, Any]:
+        """A whole scan, measured from the first call to the last record, connections included; with `reconcile` of both sides."""
         cpu, began = used(), time.monotonic()
-        job = await run_once(self._settings, kind="sync")
+        job = await run_once(self._settings, kind="sync", reconcile=reconcile)
         seconds = time.monotonic() - began
         return {"seconds": seconds, "cpu": used() - cpu, **described(job)}
 
@@ -112,8 +112,8 @@ class Conductor:
             raise RuntimeError(f"job {job} is {found.message if found else 'gone'}")
         return {"at": time.monotonic(), **described(found)}
 
-    async def prefill(self) -> dict[str, Any]:
-        """What a finished copy of the whole source leaves behind."""
+    async def prefill(self, *, alike: bool = False) -> dict[str, Any]:
+        """What a finished copy of the whole source leaves behind; `alike`: to a destination that lists the same versions."""
         await self.open()
         assert self._store
         cache, jobs = Cache(self._store), Jobs(self._store)
@@ -127,7 +127,7 @@ class Conductor:
             await publish(self._store, route.name, job.id, entries, at=now, after=page.after)
             for first in range(0, count, SETTLED_AT_ONCE):
                 batch = page.objects[first : first + SETTLED_AT_ONCE]
-                await cache.settle([_consumed(route.name, number + first + at, it) for at, it in enumerate(batch)])
+                await cache.settle([_consumed(route.name, number + first + at, it, alike) for at, it in enumerate(batch)])
             number += count
         await jobs.scanned(job, 0)
         await reader.close()
@@ -168,9 +168,9 @@ def described(job: Job) -> dict[str, Any]:
     return {"job": job.id, "state": job.state, **{name: getattr(job, name) for name in numbers}}
 
 
-def _consumed(route: str, number: int, item: StoredObject) -> Settlement:
+def _consumed(route: str, number: int, item: StoredObject, alike: bool) -> Settlement:
     now = int(time.time())
-    generation = str(now * 1_000_000 + number % 1_000_000)
+    generation = item.version.token if alike else str(now * 1_000_000 + number % 1_000_000)
     receipt = Receipt(item.version.token, item.size, number * 2654435761 % 2**32, generation, now, "prefill")
     return Settlement(route, item.key, receipt.etag, "prefill", Settled.MOVED, receipt, item.size)
 

@@ -11,6 +11,7 @@ import statistics
 import subprocess
 import sys
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tests.bench.line import ROOT, Line, conductor, environment
@@ -77,6 +78,25 @@ def sweep(stage: Stage, options: Options) -> Outcome:
     return outcome
 
 
+def reconcile(stage: Stage, options: Options) -> Outcome:
+    """Every key is as it was, at both ends, which are both listed."""
+    size = SIZES[1]
+    ends = replace(_synthetic(stage, size), destination=f"s3://synthetic-{size + 1}")
+    stage.clean(ends)
+    with _hands(stage, ends) as hands:
+        hands.ask(do="prefill", alike=True, patience=LONGEST)
+    found: dict[str, list[Run]] = {}
+    for name, both in (("the source alone", False), ("both sides", True)):
+        for _ in range(options.runs):
+            with _hands(stage, ends) as hands:
+                run = _scan(stage, ends, hands, name, reconcile=both)
+            if run.more["proven"] != size:
+                raise RunFailed(f"{run.more['proven']} of {size} keys were found unchanged")
+            found.setdefault(name, []).append(run)
+    lines = summed_up("reconcile", found, dict.fromkeys(found, "one scan in one process"), "keys/s")
+    return Outcome("reconcile", f"unchanged sweep of {size:,} keys, of one side and of both", lines, [], raw=raw(found))
+
+
 def cache(_stage: Stage, _options: Options) -> Outcome:
     """tests.bench.cache_memory, with a Redis of its own."""
     command = [sys.executable, "-m", "tests.bench.cache_memory", "--objects", str(SIZES[-1])]
@@ -105,9 +125,9 @@ def _hands(stage: Stage, ends: Ends) -> Iterator[Hands]:
         yield hands
 
 
-def _scan(stage: Stage, ends: Ends, hands: Hands, name: str) -> Run:
+def _scan(stage: Stage, ends: Ends, hands: Hands, name: str, *, reconcile: bool = False) -> Run:
     server, redis = stage.server_cpu(ends), stage.redis_cpu()
-    told: dict[str, Any] = hands.ask(do="publish", patience=LONGEST)
+    told: dict[str, Any] = hands.ask(do="publish", reconcile=reconcile, patience=LONGEST)
     return Run(
         contender=name,
         seconds=told["seconds"],

@@ -138,6 +138,7 @@ ROWS = (
     Row("lanes", lanes.lanes),
     Row("publish", publishing.publish),
     Row("sweep", publishing.sweep),
+    Row("reconcile", publishing.reconcile),
     Row("cache", publishing.cache),
     Row("idle-redis", partial(idle.idle, "redis")),
     Row("idle-pubsub", partial(idle.idle, "pubsub")),

@@ -16,6 +16,7 @@ from common.storage import memory
 from common.storage.registry import open_destination, open_reader, open_writer
 from common.transport.http import Transport
 from tests.e2e.matrix import SETTINGS, Stage
+from tests.fakes.gcs import Fault, Kind
 from tests.pair import Pair
 from tests.unit.worker.conftest import World
 from worker.carry import Rules
@@ -194,3 +195,20 @@ async def test_an_unchanged_pair_costs_its_two_listings(
     assert (job.proven, job.published, job.extra) == (2500, 0, 0)
     three_each: dict[str, list[dict[str, int]]] = {"s3": [{"ListObjectsV2": 6}, {}], "gs": [{"ListObjectsV2": 3}, {"list": 3}]}
     assert [dict(requests) for requests in asked] == three_each[destination]
+
+
+async def test_a_destination_that_is_away_for_a_while_is_waited_for(stage: Stage, transport: Transport, fresh: str) -> None:
+    # Given a service that is away for six answers
+    route = stage.route("file", "gs", fresh)
+    stage.gs.put(fresh, "k", b"bytes")
+    away = stage.gs.faults.add(Fault(Kind.STATUS, "list", status=503, times=6))
+    waits: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    # When it is listed, then that is waited for
+    reader = open_destination(route, SETTINGS, transport, sleep=sleep)
+    assert [each.key async for page in reader.list() for each in page.objects] == ["k"]
+    assert (away.fired, len(waits)) == (6, 6)
+    await reader.close()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import uuid
+from typing import TYPE_CHECKING, Literal
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -19,6 +21,9 @@ from tests.unit.worker.conftest import World
 from worker.carry import Rules
 from worker.replicate import Ends
 
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
 KEYS = ["a", "a/b", "b", "b.c", "z"]
 edits = st.one_of(
     st.tuples(st.just("source"), st.sampled_from(KEYS), st.sampled_from([b"one", b"two", b"longer", b""])),
@@ -33,10 +38,10 @@ edits = st.one_of(
 class Edited:
     """A pair, and what somebody else does to its ends."""
 
-    def __init__(self, world: World, name: str) -> None:
+    def __init__(self, world: World, name: str, on_conflict: Literal["overwrite", "keep", "newer", "fail"] = "overwrite") -> None:
         self.world = world
         places = Location.parse(f"memory://{name}-source"), Location.parse(f"memory://{name}-destination/to")
-        route = Route(name="photos", source=places[0], destination=places[1])
+        route = Route(name="photos", source=places[0], destination=places[1], on_conflict=on_conflict)
         ends = Ends(world.source_reader, world.destination_writer, Rules.of(route))
         self.pair = Pair(world, route, ends, lambda: world.destination_reader)
         self.source: dict[str, bytes] = {}
@@ -101,3 +106,42 @@ async def test_after_a_run_the_destination_is_as_the_source(
         await store.close()
         memory.drop(f"{name}-source")
         memory.drop(f"{name}-destination")
+
+
+@pytest.fixture
+async def world(redis_address: str, fresh: str) -> AsyncIterator[World]:
+    store = await Store.open(RedisSettings(address=redis_address, prefix=fresh))
+    yield World(fresh, store)
+    memory.drop(f"{fresh}-source")
+    memory.drop(f"{fresh}-destination")
+    await store.close()
+
+
+@pytest.mark.parametrize("how", ["overwrite", "alter"])
+async def test_what_somebody_has_altered_is_theirs_to_the_route(world: World, fresh: str, how: str) -> None:
+    # Given a copy that somebody overwrites, with or without what it says of itself, and a route that keeps what is not ours
+    edited = Edited(world, fresh, "keep")
+    await edited.edit("source", "k", b"ours")
+    assert (await edited.pair.sync()).moved == 1
+    await edited.edit(how, "k", b"them")
+    # When both sides are compared, then it stays, and is counted as that, each time
+    for _ in range(2):
+        job = await edited.pair.sync()
+        assert (job.listed, dict(job.left_out), job.moved, job.unbalanced) == (1, {"kept": 1}, 0, 0)
+        assert await edited.held() == {"k": b"them"}
+    # When it is taken away, then the object comes back
+    await edited.edit("delete", "k", b"")
+    job = await edited.pair.sync()
+    assert (job.listed, job.moved, await edited.held()) == (1, 1, {"k": b"ours"})
+
+
+async def test_overwriting_what_somebody_has_altered_is_counted(world: World, fresh: str) -> None:
+    # Given a copy that somebody has altered
+    edited = Edited(world, fresh)
+    await edited.edit("source", "k", b"ours")
+    await edited.pair.sync()
+    await edited.edit("alter", "k", b"them")
+    # When both sides are compared, then it is written over, and that is said
+    job = await edited.pair.sync()
+    assert (job.moved, job.overwritten, job.distrusted) == (1, 1, 1)
+    assert await edited.held() == {"k": b"ours"}
