@@ -12,3 +12,7 @@ def set_option(name: str, value: str) -> str:
         f"set {name} = {written} in the options of this end of the route "
         f"(brigade sync: --source-option {name}={value} or --destination-option {name}={value})"
     )
+
+
+ANONYMOUS = f"who shows no identity may not do this there: {set_option('anonymous', 'false')}, and give credentials"
+"""Of a refusal that no role of ours can cure."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 from xml.sax.saxutils import unescape
 
-from common.advice import set_option
+from common.advice import ANONYMOUS, set_option
 from common.errors import ChecksumMismatch, Forbidden, ObjectError, RateLimited, Refused, Unavailable
 from common.objects import Headers, StoredObject, Version
 from common.storage.base import Absent
@@ -84,6 +84,7 @@ class GcsClient:
         self._transport = transport
         # An emulator has no identities; a real token must not be sent to one.
         anonymous = endpoint or options.anonymous
+        self._anonymous = options.anonymous
         # The JSON API wants it in the query, the XML API in a header: https://cloud.google.com/storage/docs/requester-pays
         self._project = [("userProject", options.user_project)] if options.user_project else []
         self._payer = [("x-goog-user-project", options.user_project)] if options.user_project else []
@@ -133,7 +134,8 @@ class GcsClient:
             kind = RateLimited
         elif response.status == 400 and (reason == "BadDigest" or _speaks_of_checksums(message)):
             kind = ChecksumMismatch
-        advice = f"; {advised}" if (advised := _advice(response.status, reason, message, kind)) else ""
+        advised = _advice(response.status, reason, message, kind, anonymous=self._anonymous)
+        advice = f"; {advised}" if advised else ""
         said = f": {message.rstrip('. ')}" if message else ""
         return kind(
             f"cannot {doing} {self.name(key)!r}: {response.status}{f' {reason}' if reason else ''}{said}{advice}",
@@ -201,7 +203,7 @@ def _fits(metadata: Mapping[str, str]) -> bool:
     return len("".join((*metadata, *metadata.values())).encode("utf-8", "surrogatepass")) <= _LARGEST
 
 
-def _advice(status: int, reason: str, message: str, kind: type[ObjectError]) -> str:
+def _advice(status: int, reason: str, message: str, kind: type[ObjectError], *, anonymous: bool) -> str:
     """What helps, as far as the reason tells; nothing where it does not. A role cures no retention policy."""
     if reason in _BY_REASON:
         return _BY_REASON[reason]
@@ -213,7 +215,7 @@ def _advice(status: int, reason: str, message: str, kind: type[ObjectError]) -> 
     if "billing" in text:
         return "billing is off or in arrears for the project: see its billing account"
     if kind is Forbidden and (status == 401 or not reason or reason in _OF_ROLES):
-        return "check this identity's role on the bucket (roles/storage.objectUser)"
+        return ANONYMOUS if anonymous else "check this identity's role on the bucket (roles/storage.objectUser)"
     return ""
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from common.advice import set_option
+from common.advice import ANONYMOUS, set_option
 from common.errors import (
     Archived,
     ChecksumMismatch,
@@ -129,6 +129,7 @@ class S3Client:
         self._endpoint = S3Endpoint(location.bucket, options, settings, transport)
         self.dialect = dialect(options, at_aws=self._endpoint.at_aws)
         self._payer = [("x-amz-request-payer", "requester")] if options.requester_pays else []
+        self._anonymous = options.anonymous
         self.abilities = Abilities(self._endpoint.service, self.dialect.given, shared or Alone())
         self.spelt = Spelt(self._exists)
 
@@ -207,6 +208,8 @@ class S3Client:
         message = told.get("Message", "")[:300].rstrip(". ")
         because = f": {message}" if message else ""
         advice = f"; {_ADVICE[kind]}" if kind in _ADVICE else ""
+        if kind is Forbidden and self._anonymous:
+            advice = f"; {ANONYMOUS}"
         if code in _BY_CODE:
             advice = f"; {_BY_CODE[code]}"
         if not self.abilities.lacks(Ability.NEW_HEADERS) and refuses_headers(response):

@@ -318,7 +318,7 @@ async def test_jobs_of_format_1_are_read_and_ended(jobs: Jobs, store: Store) -> 
     counted = {"listed": 9, "unchanged": 3, "published": 6, "consumed": 2, "already": 1, "superseded": 2, "failed": 1}
     common: dict[str, str | int] = {"route": ROUTE, "kind": "sweep", "started": NOW, "after": '=6[["k",null]]'}
     await client.hset(prefix + over, mapping=common | counted | {"id": over, "state": "done", "finished": NOW})  # type: ignore[arg-type]
-    await client.hset(prefix + scanning, mapping=common | {"id": scanning, "state": "scanning", "published": 7})  # type: ignore[arg-type]
+    await client.hset(prefix + scanning, mapping=common | counted | {"id": scanning, "state": "scanning", "listed": 12})  # type: ignore[arg-type]
     await client.setbit(f"{prefix}{scanning}:settled", 5, 1)
     await client.zadd(store.keys.jobs(ROUTE), {over: NOW, scanning: NOW + 1})
     await client.zadd(f"{store.keys.route(ROUTE)}:scanning", {scanning: NOW + 1})
@@ -341,6 +341,7 @@ async def test_jobs_of_format_1_are_read_and_ended(jobs: Jobs, store: Store) -> 
     ended = await jobs.get(scanning)
     assert ended is not None
     assert (ended.state, ended.message is not None and "counts afresh" in ended.message) == ("failed", True)
+    assert (ended.listed, ended.moved, ended.proven, ended.failed, ended.left_out) == (12, 2, 4, 1, {"gone": 2, "next_job": 3})
     assert await client.exists(f"{prefix}{scanning}:settled", f"{store.keys.route(ROUTE)}:scanning") == 0
     assert (await jobs.open(ROUTE, "sweep", NOW)).id not in (over, scanning)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from common.errors import RateLimited, Refused, Unavailable, UploadLost
+from common.errors import Forbidden, RateLimited, Refused, Unavailable, UploadLost
 from common.storage.base import Absent
 from common.storage.s3_answer import said
 from tests.fakes.http.message import Framing
@@ -95,6 +95,14 @@ async def test_a_lost_upload_is_told_by_its_code(ends: Ends) -> None:
     upload = await ends.writer().begin("k", 5, body(b"").headers, Absent(), "no-such-upload")
     with pytest.raises(UploadLost):
         await upload.part(0, 0, b"bytes", 0)
+
+
+@pytest.mark.parametrize(("anonymous", "advice"), [(False, "permissions of these credentials"), (True, "anonymous=false")])
+async def test_who_shows_no_identity_is_not_told_to_look_at_its_permissions(ends: Ends, anonymous: bool, advice: str) -> None:
+    ends.server.put("demo", "k", b"x")
+    ends.server.faults.add(Fault(Kind.STATUS, "GetObject", status=403))
+    with pytest.raises(Forbidden, match=advice):
+        await ends.reader(anonymous=anonymous).read("k", None, None)
 
 
 @pytest.mark.parametrize(
