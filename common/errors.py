@@ -21,6 +21,7 @@ BrigadeError
     ├── RateLimited          the service asked for fewer requests
     ├── Parked               a limit of the day is used up: the route waits until it is reset
     ├── Unavailable          no answer, or a 5xx: the service or the network is away
+    │   └── Inconsistent      answers that do not fit together
     ├── LocationMissing      no such bucket or directory, or another region
     ├── Malformed            a message that is not a task of ours
     │   └── NotKnownYet      a task of a route, or in a schema, that this process does not know: a newer one may
@@ -193,6 +194,10 @@ class Parked(ObjectError):
 class Unavailable(ObjectError):
     category = Category.UNAVAILABLE
     retryable = True
+
+
+class Inconsistent(Unavailable):
+    """The service answers, and its answers do not fit together. Waiting helps less than with one that is away."""
 
 
 class LocationMissing(ObjectError):

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Self
 from common.background import Background
 from common.cancelling import cancel, unless
 from common.ends import ends_of
-from common.errors import RateLimited, SettingsError, Unavailable
+from common.errors import Inconsistent, RateLimited, SettingsError, Unavailable
 from common.heartbeat import Heartbeat, directory
 from common.queues.registry import open_errors, open_queue
 from common.state.agreements import Agreements
@@ -178,7 +178,8 @@ async def run_once(
     With `again` the job does not end with this scan, but is to be scanned once more. `only_here`, `reconcile`: see `Scanner.run`.
 
     Takes a term and does not keep it: whoever calls it has the Redis to itself. A source that is away is asked again from where
-    the listing stands, for PATIENCE seconds without a step forward: as long as the attempts at an object take.
+    the listing stands, for PATIENCE seconds without a step forward: as long as the attempts at an object take. One that answers
+    what does not fit together is not waited for.
 
     Raises ObjectError when the source cannot be listed, SettingsError when something cannot work as it is set up. Cancelled, or
     failed in a way that may pass, the job is resumed by the next call.
@@ -198,7 +199,8 @@ async def run_once(
                 await parts.scanner.run(route, job, term=term, again=again, only_here=only_here, reconcile=reconcile)
             except (Unavailable, RateLimited) as error:
                 now = await parts.jobs.get(job.id)
-                if (pause := waiting.pause(now.checkpoint.after if now is not None else None)) is None:
+                pause = waiting.pause(now.checkpoint.after if now is not None else None)
+                if pause is None or isinstance(error, Inconsistent):
                     raise
                 log.warning(
                     "the source cannot be listed just now; it is asked again from there",

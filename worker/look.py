@@ -63,7 +63,8 @@ class Look:
         if standing is Standing.THIS:
             if await self._is_whole(found, task, at_source):
                 return Seen(precondition, found)
-            standing = Standing.FOREIGN if task.there else Standing.OURS
+            altered = task.there and _differ(await at_source(), found)
+            standing = Standing.FOREIGN if altered else Standing.OURS
         if record.consumed is not None and record.consumed.destination_version == found.version.token:
             standing = Standing.OURS
         if may_be_equal(found, task):

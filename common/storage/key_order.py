@@ -9,7 +9,7 @@ from __future__ import annotations
 from operator import lt
 from typing import TYPE_CHECKING
 
-from common.errors import Unavailable
+from common.errors import Inconsistent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -48,7 +48,7 @@ def go_forward(keys: Sequence[str], after: str | None = None) -> bool:
 
 
 class Forward:
-    """Holds the pages of one listing against each other; raises Unavailable for one that brings nothing new or goes back.
+    """Holds the pages of one listing against each other; raises Inconsistent for one that brings nothing new or goes back.
 
     `service` is what errors name; everything is to come behind `after`. A service whose first page is in none of the orders has
     an order of its own: then a page must share no key with the one before it, nor with some earlier ones. In memory: two pages.
@@ -78,7 +78,7 @@ class Forward:
         holding = self._holding(keys)
         if not holding:
             if self._orders and (self._pages > 1 or _in_some_order(keys)):
-                raise Unavailable(self._fault(keys))
+                raise Inconsistent(self._fault(keys))
             self._look_for_repetition(keys)
         self._orders = holding
         self._last, self._before = keys[-1], keys
@@ -91,7 +91,7 @@ class Forward:
         """Brent's search for a cycle: one page is kept, and exchanged for the newest at each power of two."""
         again = set(self._before).intersection(keys) or set(self._marked).intersection(keys)
         if again:
-            raise Unavailable(f"{self._place()} brings {min(again)!r} for the second time: the service repeats itself")
+            raise Inconsistent(f"{self._place()} brings {min(again)!r} for the second time: the service repeats itself")
         if self._pages == self._next_mark:
             self._marked, self._next_mark = keys, 2 * self._pages
 
@@ -106,7 +106,7 @@ class Forward:
 
 
 class Tokens:
-    """The tokens that lead a listing from page to page; raises Unavailable where one leads to where the listing has been."""
+    """The tokens that lead a listing from page to page; raises Inconsistent where one leads to where the listing has been."""
 
     def __init__(self, service: str) -> None:
         self._service = service
@@ -120,7 +120,7 @@ class Tokens:
         """With the next answer; None where it has none, or is the last. Call it once for each."""
         self.pages += 1
         if token is not None and token in (self.next, self._marked):
-            raise Unavailable(
+            raise Inconsistent(
                 f"cannot list {self._service!r}: there is more behind page {self.pages}, and the answer does not say where: its "
                 "token is one that has been followed before"
             )
@@ -130,9 +130,9 @@ class Tokens:
 
 
 def leads_on(service: str, token: str | None, following: str | None) -> str | None:
-    """The token behind an answer to one with `token`. Raises Unavailable where it leads to the same answer again."""
+    """The token behind an answer to one with `token`. Raises Inconsistent where it leads to the same answer again."""
     if following is not None and following == token:
-        raise Unavailable(
+        raise Inconsistent(
             f"cannot list {service!r}: there is more, and the answer does not say where: its token is the one it answers"
         )
     return following

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from common.errors import LocationMissing, ObjectError, Refused, SourceMissing, Unavailable
+from common.errors import Inconsistent, LocationMissing, ObjectError, Refused, SourceMissing, Unavailable
 from common.storage.base import MIB, Fault, Page
 from common.storage.key_order import Forward, Tokens, order
 from common.storage.s3_answer import said
@@ -93,7 +93,7 @@ class _Walk:
             self._forward.page(objects.keys)
             self._after = objects.keys[-1]
         elif answer.truncated and answer.token is None:
-            raise Unavailable(
+            raise Inconsistent(
                 f"cannot list {self._name!r}: page {self._tokens.pages} brings nothing new, there is more, and the answer does "
                 "not say where"
             )
@@ -134,7 +134,7 @@ async def _answer(client: S3Client, query: Sequence[tuple[str, str]]) -> Answer:
             raise _failure(client, response) from None
         raise Unavailable(f"cannot list {name!r}: the answer is not a listing: {error}") from error
     if answer.bucket not in (None, "", client.bucket) and _is_name(client.bucket):
-        raise Unavailable(f"cannot list {name!r}: the answer is the listing of another bucket, {answer.bucket!r}")
+        raise Inconsistent(f"cannot list {name!r}: the answer is the listing of another bucket, {answer.bucket!r}")
     return answer
 
 
@@ -160,7 +160,7 @@ async def _entries(client: S3Client, answer: Answer) -> tuple[list[Row], list[st
         if name is None:
             faults.append(_unnamed(client, text))
         elif not name.startswith(client.prefix):
-            raise Unavailable(
+            raise Inconsistent(
                 f"cannot list 's3://{client.bucket}/{client.prefix}': the service lists {name!r}, which is not below this prefix"
             )
         elif isinstance(row, ObjectError):

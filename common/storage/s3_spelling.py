@@ -77,6 +77,9 @@ class Spelt:
 
 
 def _impossible(sent: Sequence[str]) -> set[str]:
-    """A form has no "%20", because it has a plus for a space; and where a plus is itself nothing is written "%2B"."""
+    """A form has no "%20", because it has a plus for a space; and where a plus is itself nothing is written "%2B".
+    (Where both are, and no plus, everything is encoded, as encodeURIComponent does it.)
+    """
     together = "\0".join(sent).upper()
-    return {name for name, sign in (("form", "%20"), ("percent", "%2B")) if sign in together}
+    impossible = {"form"} if "%20" in together else set()
+    return impossible | {"percent"} if "%2B" in together and "+" in together else impossible

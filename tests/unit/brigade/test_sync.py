@@ -22,6 +22,7 @@ from common.objects import Headers
 from common.storage.file_note import Note, write_note
 from tests.fakes.drive import DriveServer
 from tests.fakes.s3 import ACCESS_KEY, REGION, SECRET_KEY, Fault, Kind, S3Server
+from tests.fakes.s3.adversarial import AdversarialS3, ignoring
 from tests.unit.storage.drive import DOCX
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("redis_program")]
@@ -370,6 +371,24 @@ def test_a_source_that_is_away_for_a_while_is_waited_for(destination, state):
     assert (code, files(destination)) == (0, {"k0", "k1", "k2"}), err
     assert "cannot be listed just now" in err
     assert events[-1]["failed"] == 0
+
+
+def test_a_source_that_repeats_itself_is_named_and_not_waited_for(destination, state):
+    # Given a service whose listing begins anew at each page, as it ignores where it is to go on
+    with AdversarialS3(buckets=["there"]) as server:
+        for number in range(30):
+            server.put("there", f"k{number:02}", b"x")
+        server.hears.append(lambda call: call.query.update({"max-keys": "10"}) if call.operation == "ListObjectsV2" else None)
+        server.hears.append(ignoring("start-after", "continuation-token"))
+        keys = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY, "RETRY_BACKOFF_SEC": "0.05"}
+        # When it is copied
+        code, _, err = sync("s3://there", destination, "--source-endpoint", server.url, state=state, **keys)
+    # Then that is said of the listing, at once, and the exit code says that it is not all
+    assert code == 1, err
+    assert "cannot list 's3://there/'" in err
+    assert "page 2" in err
+    assert "cannot be listed just now" not in err
+    assert server.requests["ListObjectsV2"] <= 20
 
 
 def test_a_destination_that_refuses_each_write_ends_a_sync_at_once_and_not_the_next_one(source, state):

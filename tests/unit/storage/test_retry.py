@@ -14,6 +14,7 @@ from common import errors
 from common.errors import (
     ChecksumMismatch,
     DestinationConflict,
+    Inconsistent,
     ObjectError,
     PreconditionFailed,
     RateLimited,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 THERE = StoredObject("key", 1, Version("1"))
 BODY = Body(b"x", 0, Headers())
-MAY_PASS = (ChecksumMismatch, DestinationConflict, RateLimited, Unavailable)
+MAY_PASS = (ChecksumMismatch, DestinationConflict, Inconsistent, RateLimited, Unavailable)
 MAY_NOT = tuple(
     kind
     for _, kind in inspect.getmembers(errors, inspect.isclass)

@@ -254,7 +254,12 @@ def percent(name: str) -> str:
     return quote(name, safe="/+")
 
 
-@pytest.mark.parametrize("spell", [form, percent, str])
+def everything(name: str) -> str:
+    """As JavaScript's encodeURIComponent does it."""
+    return quote(name, safe="")
+
+
+@pytest.mark.parametrize("spell", [form, percent, everything, str])
 async def test_keys_that_are_encoded_without_a_word_are_read_under_their_names(ends: Ends, spell: Callable[[str], str]) -> None:
     # Given a service that spells keys in some way and does not say which
     fill(ends, *ODD)

@@ -22,7 +22,7 @@ from common.storage.source_time import MTIME
 from publisher.diff import Keeping, Verdict, judge
 from tests.unit.worker.conftest import NOW, ROUTE, noise
 from tests.unit.worker.test_look import RULES
-from worker.look import Look
+from worker.look import Look, Seen
 from worker.replicate import Ends
 from worker.settle import Settler
 from worker.tally import Tally
@@ -94,6 +94,27 @@ async def test_a_copy_of_ours_is_always_brought_up_to_date(world: World, on_conf
     await foreign(world, b"once more.")
     if on_conflict == "overwrite":
         assert await seen(world, on_conflict, Record(None, receipt)) == (True, False)
+
+
+@pytest.mark.parametrize("listed", [True, False])
+@pytest.mark.parametrize("on_conflict", ["overwrite", "keep", "newer", "fail"])
+async def test_a_copy_of_ours_whose_bytes_nobody_can_compare_is_still_ours(
+    world: World, on_conflict: OnConflict, listed: bool
+) -> None:
+    # Given a destination that compares nothing of what arrives, and a copy of the task's version by its own word
+    world.destination_writer.limits = replace(world.writer.limits, compares_bytes=False)  # type: ignore[misc]
+    task = replace(await world.task(await world.put("k", b"the bytes")), there=listed)
+    metadata = {SOURCE_VERSION: task.version.token, SOURCE_SIZE: "9", SOURCE_KEY: RULES.origin.name("k")}
+    there = await foreign(world, b"the bytes", Headers(metadata=metadata))
+
+    async def at_source() -> StoredObject:
+        return replace(await current(world, task), crc32c=None, md5="another kind of checksum")
+
+    # When it is looked at because its record is lost
+    look = await looking(world.writer, on_conflict).at(task, NOTHING, at_source)
+
+    # Then it is written again, to prove it, and it is nobody else's
+    assert look == Seen(Matches(there.version))
 
 
 @pytest.mark.parametrize("on_conflict", ["overwrite", "keep", "newer", "fail"])
