@@ -261,7 +261,7 @@ class _Sync:
         job = await self._jobs.get(found.id) if found is not None else None
         self._job = job or self._job
         self.missing = job.missing if job is not None else 0
-        self.unlisted = job.unlisted if job is not None else None
+        self.unlisted = job.unlisted if job is not None and not self._trust_state else None
         parked = job.parked if job is not None else None
         until = moment(parked.until) if parked else None
         if parked and parked.held != self._waits:
