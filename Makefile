@@ -1,4 +1,4 @@
-# Bucket Brigade. `make demo` shows the line at work, `make test` proves it. Both install what they need into .venv.
+# Bucket Brigade. `make demo` shows the pipeline at work, `make test` proves it. Both install what they need into .venv.
 
 SHELL  := /bin/bash
 PYTHON ?= python3.11
@@ -22,7 +22,7 @@ $(VENV)/.installed: requirements/dev.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-demo: install ## the whole line against real servers on this machine; QUEUE=pubsub for Google's emulator
+demo: install ## the whole pipeline against real servers on this machine; QUEUE=pubsub for Google's emulator
 	PYTHONPATH=. $(BIN)/python -m tests.demo $(if $(QUEUE),--queue $(QUEUE))
 
 test: lint types unit ## lint, types and every test
@@ -54,7 +54,7 @@ fuzz: install ## our reading of HTTP compared with llhttp's on 100,000 generated
 adversarial: install ## the whole pipeline against services that answer wrongly at random, 200 examples of each pair, other ones each time
 	ADVERSARIAL_EXAMPLES=200 $(BIN)/python -m pytest tests/adversarial
 
-lock: ## pin every dependency anew (needs `pip install uv` in .venv)
+lock: ## pin every dependency again (needs `pip install uv` in .venv)
 	$(BIN)/uv pip compile pyproject.toml --extra embedded --group dev requirements/build.in --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate -o requirements/dev.txt --upgrade
 	$(BIN)/uv pip compile pyproject.toml requirements/build.in --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate -c requirements/dev.txt -o requirements/runtime.txt
 	$(BIN)/uv pip compile --group servers --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate -c requirements/dev.txt -o requirements/servers.txt

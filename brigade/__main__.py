@@ -26,7 +26,8 @@ Examples
   brigade errors list                           what could not be moved, and why
 
 Settings come from brigade.toml and the environment; the environment goes first.
-Exit codes: 0 all well, 1 something failed, 2 nothing was started because the settings or arguments cannot work.
+Exit codes: 0 all well, 1 something failed, 2 nothing was started because the settings or arguments cannot work,
+130 a sync was interrupted.
 """
 
 COMMANDS = {
@@ -95,7 +96,7 @@ def main() -> None:
     except BrigadeError as error:
         code = complain(error)
     except BrokenPipeError:
-        # Whoever read our output has enough of it (`brigade cache show | head`); Python would complain once more at exit.
+        # The reader of our output has enough of it (`brigade cache show | head`); Python would complain once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     sys.exit(code if isinstance(code, int) else 0)

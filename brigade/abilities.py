@@ -36,7 +36,7 @@ _COLUMNS = ("service", "ability", "kept", "found", "how")
     type=click.Path(path_type=Path, file_okay=False, exists=True),
     help="Of `brigade sync`, which has a state of its own. [default: the fleet's Redis]",
 )
-@click.option("--forget", is_flag=True, help="Ask everything anew.")
+@click.option("--forget", is_flag=True, help="Forget what was found: every service is asked again.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
 @pass_invocation
 def abilities(invocation: Invocation, *, state_dir: Path | None, forget: bool, as_json: bool) -> None:
@@ -47,7 +47,7 @@ def abilities(invocation: Invocation, *, state_dir: Path | None, forget: bool, a
     """
     found, forgotten = run(_of_sync(state_dir.absolute(), forget=forget) if state_dir else _of_fleet(invocation, forget=forget))
     if forget:
-        click.echo(f"{forgotten} forgotten: they are asked anew")
+        click.echo(f"{forgotten} forgotten: they are asked again")
         return
     rows = [_row(service, ability, finding) for (service, ability), finding in sorted(found.items())]
     if as_json:

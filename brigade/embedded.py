@@ -46,7 +46,7 @@ _SET_PARENT_DEATH_SIGNAL = 1
 @dataclass(frozen=True, slots=True)
 class Pair:
     """What a state directory is about. The same bucket name at another endpoint is another bucket, and what is known about the
-    one must not be believed of the other.
+    one must not be relied on for the other.
     """
 
     source: Location

@@ -72,7 +72,7 @@ Outcome = Literal["sent", "would_send", "not_selected", "not_a_report", "no_task
 async def entries(queue: Queue, held: Held) -> AsyncIterator[list[Entry]]:
     """The messages of the error topic as they come, until there seem to be no more.
 
-    Each that is handed out is put into `held`; whoever settles one takes it out. Where they can be looked at without that, all
+    Each that is handed out is put into `held`; what settles one takes it out. Where they can be looked at without that, all
     are; elsewhere at most MOST_HELD, and the log says so.
     """
     if isinstance(queue, Browsable):
@@ -184,7 +184,7 @@ async def redrive(
 
 async def forget(errors: Queue, take_back: Callable[[str, str], Awaitable[object]]) -> int:
     """Take every report of a task off the topic, and how many they were. `take_back(route, key)` first makes sure that the
-    object will be found anew: what is interrupted here is done again.
+    object will be found again: what is interrupted here is done again.
     """
     forgotten = 0
     async with _held(errors) as held:

@@ -1,4 +1,4 @@
-"""`brigade errors`: what could not be moved, and sending it again."""
+"""`brigade errors`: what could not be moved, sending it again, and discarding it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _KEPT: dict[Outcome, str] = {
 }
 
 
-@click.group(short_help="List what could not be moved, or send it again.")
+@click.group(short_help="List what could not be moved; send it again, or discard it.")
 def errors() -> None:
     """What could not be moved: every task that was given up is kept on the error topic with its reason."""
 

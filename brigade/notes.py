@@ -1,6 +1,6 @@
 """What a sync tells of its log. All lines, of workers and publisher, go to one file in the state directory.
 
-A warning or worse is also noted to whoever started the sync, but not more than a few at a time: a bucket without permission
+A warning or worse is also noted to the user of the sync, but not more than a few at a time: a bucket without permission
 would otherwise say so a hundred thousand times.
 """
 

@@ -1,4 +1,4 @@
-"""Files that nobody else may read: a sync's state holds upload sessions, which let whoever has one write for a week."""
+"""Files that nobody else may read: a sync's state holds upload sessions, each of which lets its holder write for a week."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ class Speed:
 
 
 class Display(Protocol):
-    """What a sync tells whoever started it. `note` is for people only."""
+    """What a sync tells the user. `note` is for people only."""
 
     def show(self, snapshot: Snapshot) -> None: ...
 

@@ -69,9 +69,7 @@ MOST_PROCESSES = 8
     type=click.Path(path_type=Path, file_okay=False),
     help="Where progress and log are kept. [default: below ~/.local/state]",
 )
-@click.option(
-    "--trust-state", is_flag=True, help="Do not list the destination: believe what earlier runs have noted of what is there."
-)
+@click.option("--trust-state", is_flag=True, help="Do not list the destination: rely on what earlier runs recorded of it.")
 @click.option("--json", "as_json", is_flag=True, help="Progress, failures and summary as JSON lines.")
 @click.option("--quiet", is_flag=True, help="No progress: only failures and the summary.")
 @pass_invocation

@@ -286,7 +286,7 @@ class _Sync:
 async def _try_failed_again(errors: Queue, cache: Cache, flight: Flight, display: Display) -> None:
     """What an earlier run gave up gets another chance, because that is why the user runs the command again.
 
-    Without its record the scan publishes it anew, and counts it anew.
+    Without its record the scan publishes it again, and counts it again.
     """
 
     async def take_back(route: str, key: str) -> None:
@@ -354,8 +354,8 @@ def _summary_lines(last: Snapshot, categories: Counter[str]) -> list[str]:
     speed = f"{last.moved / last.seconds:,.0f} objects/s, {size(last.bytes / last.seconds)}/s" if last.seconds else ""
     parts = [
         f"{last.listed:,} objects listed",
-        f"{last.moved:,} copied ({size(last.bytes)})",
-        f"{last.proven:,} there already, proven",
+        f"{last.moved:,} moved ({size(last.bytes)})",
+        f"{last.proven:,} proven",
         *([f"{last.in_flight:,} in flight"] if last.in_flight else []),
         f"{last.failed:,} failed",
     ]
@@ -372,7 +372,7 @@ def _summary_lines(last: Snapshot, categories: Counter[str]) -> list[str]:
     if last.metadata_lost:
         lines.append(f"  {last.metadata_lost:,} arrived without all of their metadata (docs/metadata.md)")
     if last.unverified:
-        lines.append(f"  {last.unverified:,} copied, though one end states no checksum to compare them with (docs/design.md)")
+        lines.append(f"  {last.unverified:,} moved, though one end states no checksum to compare them with (docs/design.md)")
     return lines + [f"  {count:,} {category}" for category, count in categories.most_common()]
 
 
