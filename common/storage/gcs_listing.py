@@ -88,7 +88,8 @@ def read(body: bytes, prefix: str) -> tuple[Listed, list[Fault], int, str | None
     Raises ValueError, KeyError, TypeError or AttributeError for what is no listing of what is below the prefix.
     """
     answer = json.loads(body)
-    items: list[dict[str, Any]] = answer.get("items", [])
+    listed: list[Any] = answer.get("items", [])
+    items: list[dict[str, Any]] = [item for item in listed if _named(item)]
     cut = len(prefix)
     if outside := [item["name"] for item in items if not item["name"].startswith(prefix)]:
         raise ValueError(f"it has {outside[0]!r}, which is not below {prefix!r}")
@@ -97,6 +98,7 @@ def read(body: bytes, prefix: str) -> tuple[Listed, list[Fault], int, str | None
         entries, items = items, [item for item in items if not is_staged(item["name"])]
         staged = len(entries) - len(items)
     faults = [_unfit(item, cut) for item in items if not _whole(item)]
+    faults += [_nameless(prefix) for item in listed if not _named(item)]
     if faults:
         items = [item for item in items if _whole(item)]
     keys = [item["name"][cut:] for item in items]
@@ -113,6 +115,14 @@ def read(body: bytes, prefix: str) -> tuple[Listed, list[Fault], int, str | None
         )
 
     return Listed(keys, tokens, sizes, make), faults, staged, answer.get("nextPageToken")
+
+
+def _named(item: Any) -> bool:
+    return isinstance(item, dict) and isinstance(item.get("name"), str)
+
+
+def _nameless(prefix: str) -> Fault:
+    return Fault("", Refused(f"cannot read an object below {prefix!r}: the listing has it without a name"))
 
 
 def _whole(item: dict[str, Any]) -> bool:

@@ -102,6 +102,16 @@ async def test_an_entry_that_lacks_something_fails_alone(field: str) -> None:
     assert "'in/b'" in str(only.faults[0].error)
 
 
+@pytest.mark.parametrize("entry", [None, {}, {"name": 7, "size": "1", "generation": "1"}, "in/x"])
+async def test_an_entry_without_a_name_fails_alone(entry: object) -> None:
+    answer = json.loads(page("in/a", "in/c"))
+    answer["items"].insert(1, entry)
+    client: Any = Client(json.dumps(answer).encode())
+    (only,) = [one async for one in gcs_listing.pages(client, None)]
+    assert [item.key for item in only.objects] == ["a", "c"]
+    assert ["without a name" in str(fault.error) for fault in only.faults] == [True]
+
+
 async def test_uploads_under_way_are_no_objects() -> None:
     # Given a bucket that is the destination of two routes, and a user who has a folder of the same name
     number = "0123456789abcdef" * 2
@@ -130,7 +140,7 @@ def test_what_an_entry_says() -> None:
     assert item.modified == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b'{"items": [{}]}', b'{"items": [{"name": 7, "size": "1", "generation": "1"}]}'])
+@pytest.mark.parametrize("body", [b"", b"[]", b'{"items": 7}', b'{"items": {"name": "in/a"}, "nextPageToken"}'])
 async def test_what_is_no_listing_of_gcs_is_refused(body: bytes) -> None:
     with pytest.raises(Unavailable, match="not a listing"):
         await listed(Client(body))
