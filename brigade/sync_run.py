@@ -256,8 +256,9 @@ class _Sync:
 
     async def _look(self, scan: asyncio.Task[Job]) -> None:
         found = await self._jobs.current(self._route)
-        if found is None and scan.done():  # it has ended; of those that have, it is the last that was begun
-            found = next(iter(await self._jobs.recent(1, self._route)), None)
+        if found is None and scan.done():  # it has ended; what has scanned to no end is the last that was begun
+            ours = scan.result() if not scan.cancelled() and scan.exception() is None else None
+            found = ours or next(iter(await self._jobs.recent(1, self._route)), None)
         job = await self._jobs.get(found.id) if found is not None else None
         self._job = job or self._job
         self.missing = job.missing if job is not None else 0

@@ -76,7 +76,7 @@ class Said:
 
 @dataclass
 class Outcome:
-    """What a run ended with. `job` is the route's newest."""
+    """What a run ended with. `job` is that of the run; None where it was killed before it had one."""
 
     code: int
     said: Said
@@ -116,8 +116,7 @@ class Pipeline:
                 working.cancel()
                 with suppress(asyncio.CancelledError):
                     await working
-            found = next(iter(await jobs.recent(1, self.settings.routes[0].name)), None)
-            return Outcome(code, said, found)
+            return Outcome(code, said, running._job)
 
     def _plan(self) -> Plan:
         route = self.settings.routes[0]
