@@ -24,11 +24,11 @@ PAIRS: dict[str, tuple[Callable[[Adversary], Any], Callable[[Adversary], Any]]] 
     "s3-s3": (S3End, S3End),
 }
 SEARCH = os.environ.get("ADVERSARIAL_EXAMPLES")
-"""How many examples of each pair; set, they are other ones each time (`make adversarial`)."""
+"""How many examples of each pair; set, they are other ones each time (`make adversarial EXAMPLES=200`)."""
 EXAMPLES = int(SEARCH or 5)
 STEPS = 12
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200 if SEARCH else 300)]
+pytestmark = [pytest.mark.adversarial, pytest.mark.slow, pytest.mark.timeout(7200 if SEARCH else 300)]
 
 
 @pytest.mark.parametrize("pair", PAIRS)
