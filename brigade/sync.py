@@ -59,6 +59,11 @@ MOST_PROCESSES = 8
 @click.option(
     "--destination-option", "destination_given", multiple=True, metavar="NAME=VALUE", help="The same for the destination."
 )
+@click.option(
+    "--compat",
+    type=click.Choice(["auto", "aws", "basic"]),
+    help="What S3 services other than AWS are taken to do, at both ends. [default: auto, they are asked]",
+)
 @click.option("--natives", type=click.Choice(["skip", "export"]), help="Google documents on Drive. [default: skip]")
 @click.option("--shortcuts", type=click.Choice(["skip", "follow"]), help="Shortcuts on Drive. [default: skip]")
 @click.option("--ignore-existing", is_flag=True, help="Leave what is at the destination and is no copy of ours.")
@@ -85,6 +90,7 @@ def sync(
     destination_endpoint: str | None,
     source_given: tuple[str, ...],
     destination_given: tuple[str, ...],
+    compat: str | None,
     natives: str | None,
     shortcuts: str | None,
     state_dir: Path | None,
@@ -113,6 +119,8 @@ def sync(
     route = _route(source, destination, {**at_source, **named}, {**at_destination, **of_destination})
     route |= _on_conflict(conflict)
     ends = Location.parse(str(route["source"])), Location.parse(str(route["destination"]))
+    if compat is not None:
+        _compatible(route, ends, compat)
     redis_program()
     given = {"SYSTEM_MAX_WORKERS": slots, "BRIGADE_PROCESSES": processes}
     defaults = {"BRIGADE_LOG_LEVEL": "WARNING", "BRIGADE_PROCESSES": str(min(os.cpu_count() or 1, MOST_PROCESSES))}
@@ -135,6 +143,16 @@ def _on_conflict(given: Mapping[str, bool]) -> dict[str, str]:
         names = " and ".join(f"--{name.replace('_', '-')}" for name in chosen)
         raise SettingsError([f"{names} contradict each other: give one of them"])
     return {"on_conflict": _CONFLICTS[chosen[0]]} if chosen else {}
+
+
+def _compatible(route: dict[str, object], ends: tuple[Location, Location], compat: str) -> None:
+    """Say it of each end that is S3, where its own option does not. Raises SettingsError where neither is."""
+    of_s3 = [name for name, end in zip(("source_options", "destination_options"), ends, strict=True) if end.scheme == "s3"]
+    if not of_s3:
+        raise SettingsError(["--compat is for S3, and neither end is: leave it out"])
+    for name in of_s3:
+        options = cast("dict[str, object]", route.setdefault(name, {}))
+        options.setdefault("compat", compat)
 
 
 def _endpoint(environ: Mapping[str, str], location: Location) -> str | None:

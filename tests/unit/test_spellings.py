@@ -84,3 +84,12 @@ def test_options_of_an_end_are_those_of_the_settings() -> None:
     for wrong in ("nonsense=1", "region", "tags=a"):
         with pytest.raises(SettingsError, match="NAME=VALUE"):
             sync._options("--source-option", [wrong])
+
+
+def test_compat_is_said_of_each_end_that_is_s3() -> None:
+    s3, directory = Location.parse("s3://bucket"), Location.parse("file:///srv")
+    route: dict[str, object] = {"destination_options": {"compat": "aws"}}
+    sync._compatible(route, (s3, s3), "basic")
+    assert route == {"source_options": {"compat": "basic"}, "destination_options": {"compat": "aws"}}
+    with pytest.raises(SettingsError, match="neither end is"):
+        sync._compatible({}, (directory, directory), "basic")
