@@ -7,10 +7,12 @@ from __future__ import annotations
 import asyncio
 import random
 import tempfile
+import time
 import uuid
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -32,6 +34,8 @@ KILLS = st.sampled_from([0.02, 0.0, 0.05])
 MIB = 1024 * 1024
 PATIENCE = 6
 """Runs after which everything has to be there, once the services are truthful again."""
+SECOND = 1.1
+"""Between those runs. What was reserved in this second and not sent is known as lost in the next; no process starts in less."""
 TOLD: Counter[Deviation] = Counter()
 RUNS: Counter[str] = Counter()
 
@@ -48,7 +52,7 @@ class Machine(RuleBasedStateMachine):
         self.runner = asyncio.Runner()
         self.runner.get_loop().set_exception_handler(_but_for_kills)
         self.directory = tempfile.TemporaryDirectory(prefix="bucketbrigade-")
-        self.history: dict[str, set[bytes | None]] = {}
+        self.history: dict[str, list[bytes | None]] = {}
         self.edits: list[tuple[str, bytes | None]] = []
         """To be made while the next run is under way."""
         self.outcome: Outcome | None = None
@@ -129,7 +133,7 @@ class Machine(RuleBasedStateMachine):
             self.destination.put(key, foreign)
 
     def edit(self, key: str, data: bytes | None) -> None:
-        self.history.setdefault(key, {None}).add(data)
+        self.history.setdefault(key, [None]).append(data)
         if data is None:
             self.source.delete(key)
         else:
@@ -157,7 +161,9 @@ class Machine(RuleBasedStateMachine):
         after = self.source.contents()
         RUNS[f"exit {outcome.code}"] += 1
         for key, data in self.destination.contents().items():
-            assert data in self.history.get(key, set()) | self.foreign, f"{key!r} at the destination has bytes that it never had"
+            assert data in self.history.get(key, []) or data in self.foreign, (
+                f"{key!r} at the destination has bytes that it never had"
+            )
         if outcome.code != KILLED:
             self.check_sums(outcome)
         if outcome.code == 0:
@@ -202,7 +208,10 @@ class Machine(RuleBasedStateMachine):
         """What the ends were asked about a key, and how they answered."""
         ends = (("source", self.source), ("destination", self.destination))
         lines = [f"{name}: {line}" for name, end in ends for line in end.adversary.trace]
-        return "\n".join(line for line in lines if key in line or "ist" in line.split(" ")[1])
+        there, versions = self.destination.contents().get(key), self.history[key]
+        what = f"version {versions.index(there)} of {len(versions) - 1}" if there in versions else "what somebody else wrote"
+        asked = [line for line in lines if key in unquote(line) or "ist" in line.split(" ")[1]]
+        return "\n".join([f"the destination has {what}", *asked])
 
     @precondition(lambda self: self.outcome is not None)
     @invariant()
@@ -218,9 +227,12 @@ class Machine(RuleBasedStateMachine):
             end.adversary.honest = True
         for steps in (self.pipeline.publisher_steps, self.pipeline.worker_steps):
             steps.armed = False
+        if self.edits:
+            self.run()  # what is changed after it was read is for the next run
         for _ in range(PATIENCE):
             if self.run().code == 0:
                 break
+            time.sleep(SECOND)
         assert self.outcome is not None
         assert self.outcome.code == 0, self.outcome
         there = self.destination.contents()
