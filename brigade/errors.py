@@ -117,7 +117,11 @@ def discard_errors(
     settings = invocation.load({"queue", "redis"})
     selection = Selection(category, route)
     if not yes:
-        click.confirm(f"discard {run(_total(settings, selection)):,} reports?", abort=True, err=True)
+        try:
+            click.confirm(f"discard {run(_total(settings, selection)):,} reports?", abort=True, err=True)
+        except click.Abort:
+            click.echo("\nnothing was discarded; with --yes nobody is asked", err=True)
+            raise
     discarded = run(_discard(settings, selection))
     log.info(
         "reports were discarded", action="errors_discarded", reports=discarded, reason=reason, category=category, route=route

@@ -236,6 +236,7 @@ def test_errors_are_discarded_with_a_reason_once_the_number_was_confirmed(settin
     # Then they were counted, and nothing has happened
     assert asked.code == 1
     assert "discard 2 reports?" in asked.err
+    assert "nothing was discarded; with --yes nobody is asked" in asked.err
     assert len(brigade("errors", "list", **environ).out.splitlines()) == 3
 
     # And when it is confirmed, they are gone, and no other
