@@ -64,6 +64,7 @@ class ApiServer:
         self._looked = 0.0
         self._asked = False
         self._stopping = False
+        self._pulled = threading.Event()
         self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
         _quieten()
 
@@ -79,6 +80,7 @@ class ApiServer:
             # Said in the server's own thread, once it has read the trigger. A flag set from here could be seen before the trigger
             # is pulled: then that is closed, and its number may be another file's.
             self._server.trigger.pull_trigger(self._end)
+            self._pulled.set()
         await asyncio.to_thread(self._thread.join)
 
     def _end(self) -> None:
@@ -96,7 +98,9 @@ class ApiServer:
         for channel in list(self._server.active_channels.values()):
             channel.handle_close()  # wakes a thread that waits for its reader
         self._server.task_dispatcher.shutdown(timeout=STOP_SECONDS)
-        # After the threads: they pull the trigger. One that still runs does not, its connection is closed.
+        # After the threads: they pull the trigger. One that still runs does not, its connection is closed. And after `stop`:
+        # woken by a thread, this one may have read what `stop` asks for before `stop` has written to the trigger.
+        self._pulled.wait()
         self._server.close()
 
     def _turn(self, seconds: float) -> None:
