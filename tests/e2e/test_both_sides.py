@@ -8,53 +8,25 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from common.config import RedisSettings
 from common.state.claims import Settled, Settlement
 from common.state.records import Receipt
-from common.state.store import Store
-from common.storage import memory
 from common.storage.registry import open_destination, open_reader, open_writer
-from common.transport.http import Transport
 from tests.e2e.matrix import SETTINGS, Stage
 from tests.fakes.gcs import Fault, Kind
 from tests.pair import Pair
-from tests.unit.worker.conftest import World
 from worker.carry import Rules
 from worker.replicate import Ends
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
-
     from common.config import Route
+    from common.transport.http import Transport
+    from tests.unit.worker.conftest import World
 
 pytestmark = pytest.mark.slow
 
 KINDS = ["s3", "gs", "gdrive", "file"]
 PLACE = "both sides"
 OBJECTS = {f"dir/{name}": name.encode() * 3 for name in ("deleted", "overwritten", "relabelled", "cut short", "touched", "kept")}
-
-
-@pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    made = Stage(tmp_path_factory.mktemp("both"))
-    yield made
-    made.close()
-
-
-@pytest.fixture
-async def world(redis_address: str, fresh: str) -> AsyncIterator[World]:
-    store = await Store.open(RedisSettings(address=redis_address, prefix=fresh))
-    yield World(fresh, store)
-    memory.drop(f"{fresh}-source")
-    memory.drop(f"{fresh}-destination")
-    await store.close()
-
-
-@pytest.fixture
-async def transport() -> AsyncIterator[Transport]:
-    made = Transport()
-    yield made
-    await made.close()
 
 
 class Place:

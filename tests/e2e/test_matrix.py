@@ -12,16 +12,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from common.config import RedisSettings
 from common.errors import Category
 from common.objects import Headers
 from common.report import decode
-from common.state.store import Store
-from common.storage import memory
 from common.storage.names import SOURCE_MODIFIED, SOURCE_SIZE, SOURCE_VERSION
 from common.storage.registry import open_reader, open_writer
 from common.task import Task, encode
-from common.transport.http import Transport
 from tests.e2e.matrix import CLASSES, DESTINATIONS, MIB, MODIFIED, SETTINGS, SOURCES, THINGS, Stage
 from tests.nasty_names import NASTY
 from tests.unit.worker.conftest import NOW, ROUTE, Delivered, World
@@ -29,11 +25,10 @@ from worker.carry import LENIENT, Rules
 from worker.replicate import Ends
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
-
     from common.config import Route
     from common.objects import StoredObject
     from common.storage.base import Reader, Writer
+    from common.transport.http import Transport
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
@@ -84,29 +79,6 @@ REFUSED: dict[tuple[str, str], frozenset[str]] = {
     ("file", "file"): frozenset(),
 }
 """Names that the source has and the destination cannot hold: each ends on the error topic as `invalid_name`."""
-
-
-@pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    made = Stage(tmp_path_factory.mktemp("matrix"))
-    yield made
-    made.close()
-
-
-@pytest.fixture
-async def world(redis_address: str, fresh: str) -> AsyncIterator[World]:
-    store = await Store.open(RedisSettings(address=redis_address, prefix=fresh))
-    yield World(fresh, store)
-    memory.drop(f"{fresh}-source")
-    memory.drop(f"{fresh}-destination")
-    await store.close()
-
-
-@pytest.fixture
-async def transport() -> AsyncIterator[Transport]:
-    made = Transport()
-    yield made
-    await made.close()
 
 
 @pytest.mark.parametrize("destination", DESTINATIONS)

@@ -10,16 +10,14 @@ import pytest
 from botocore.config import Config
 
 from common.checksums import crc32c
-from common.config import RedisSettings, Route, StoreOptions
+from common.config import Route, StoreOptions
 from common.errors import Category
 from common.location import Location
 from common.objects import Headers
 from common.report import decode
-from common.state.store import Store
-from common.storage import memory, s3
+from common.storage import s3
 from common.storage.base import Absent, Body
 from common.storage.registry import open_reader, open_writer
-from common.transport.http import Transport
 from tests.e2e.matrix import DESTINATIONS, SETTINGS, Stage
 from tests.fakes.s3 import ACCESS_KEY, REGION, SECRET_KEY, S3Server
 from tests.seaweedfs import seaweedfs
@@ -30,9 +28,10 @@ from worker.carry import Rules
 from worker.replicate import Ends
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import Iterator
 
     from common.storage.base import Writer
+    from common.transport.http import Transport
 
 pytestmark = pytest.mark.slow
 
@@ -40,29 +39,6 @@ MIB = 1024 * 1024
 ROUTED = Route(name=ROUTE, source=Location.parse("s3://photos"), destination=Location.parse("s3://demo"))
 STATE_NOTHING_IN_COMMON = {("s3", "file"), ("gdrive", "file")}
 """S3 states CRC64NVME and MD5 of what others put there, Drive MD5, and of a file there is the CRC32C that we have noted."""
-
-
-@pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    made = Stage(tmp_path_factory.mktemp("there"))
-    yield made
-    made.close()
-
-
-@pytest.fixture
-async def world(redis_address: str, fresh: str) -> AsyncIterator[World]:
-    store = await Store.open(RedisSettings(address=redis_address, prefix=fresh))
-    yield World(fresh, store)
-    memory.drop(f"{fresh}-source")
-    memory.drop(f"{fresh}-destination")
-    await store.close()
-
-
-@pytest.fixture
-async def transport() -> AsyncIterator[Transport]:
-    made = Transport()
-    yield made
-    await made.close()
 
 
 @pytest.mark.parametrize("destination", DESTINATIONS)
